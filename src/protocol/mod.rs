@@ -5,11 +5,16 @@ mod text_serde;
 pub mod address;
 pub mod error_code;
 pub mod ids;
+pub mod json;
+pub mod message;
+pub mod schema_id;
 pub mod status;
 pub mod timestamp;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
 pub use error_code::{ErrorBody, ErrorCode};
 pub use ids::{IdFault, IdempotencyKey, MessageId};
+pub use message::{Attachment, Limits, Message, MessageFault, Priority, Profile, Violation};
+pub use schema_id::{SchemaId, SchemaPattern};
 pub use status::{DeliveryStatus, MessageStatus, aggregate};
 pub use timestamp::Timestamp;
