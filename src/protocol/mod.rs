@@ -10,6 +10,7 @@ pub mod message;
 pub mod schema_id;
 pub mod status;
 pub mod timestamp;
+pub mod wire;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
 pub use error_code::{ErrorBody, ErrorCode};
