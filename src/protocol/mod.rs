@@ -3,6 +3,7 @@
 mod text_serde;
 
 pub mod address;
+pub mod advertisement;
 pub mod error_code;
 pub mod ids;
 pub mod json;
@@ -13,6 +14,7 @@ pub mod timestamp;
 pub mod wire;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
+pub use advertisement::{Advertisement, GatewayUrl};
 pub use error_code::{ErrorBody, ErrorCode};
 pub use ids::{IdFault, IdempotencyKey, MessageId};
 pub use message::{Attachment, Limits, Message, MessageFault, Priority, Profile, Violation};
