@@ -14,3 +14,12 @@
 pub mod protocol;
 
 pub mod clock;
+pub mod envelope;
+pub mod events;
+pub mod telemetry;
+
+pub mod store;
+
+pub mod auth;
+
+pub mod intake;

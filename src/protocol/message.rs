@@ -89,11 +89,26 @@ impl Message {
     /// `MESSAGE_TOO_LARGE` over the size limit; `UNSUPPORTED_VERSION`; `INVALID_RECIPIENT` when
     /// nothing but recipient addresses is wrong; `INVALID_MESSAGE_FORMAT` for everything else.
     pub fn parse(raw: Bytes, profile: Profile, limits: &Limits) -> Result<Self, MessageFault> {
+        Self::receive(raw, |_| profile, limits)
+    }
+
+    /// Checks a body whose sender decides by whose rules it is checked.
+    ///
+    /// # Errors
+    /// As [`Message::parse`].
+    pub fn receive(
+        raw: Bytes,
+        profile_of: impl FnOnce(&Address) -> Profile,
+        limits: &Limits,
+    ) -> Result<Self, MessageFault> {
         if raw.len() > limits.message_size {
             let rule = format_args!("must have no more than {} bytes", limits.message_size);
             return Err(MessageFault::new(ErrorCode::MessageTooLarge, "", rule));
         }
         let (text, entries) = scan(&raw, Keep::Top, Some(b'{'))?;
+        // Without a readable sender the message is refused anyway; the stricter rules tell more.
+        let profile =
+            read::sender(text, &entries).map_or(Profile::Submission, |it| profile_of(&it));
         let fields = read::fields(text, &entries, profile, limits)?;
         Ok(Self(Arc::new(Inner {
             entries: entries.into(),

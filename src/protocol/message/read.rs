@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::super::json::{Entry, scan_array, unescape};
+use super::super::json::{Entry, scan_array, string_of, unescape};
 use super::super::{Address, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 use super::attachment::{self, Attachment};
 use super::headers::{self, Headers};
@@ -52,6 +52,14 @@ pub(super) fn fields(
         reader.member(&name, value, entry.value.range());
     }
     reader.finish()
+}
+
+/// The sender, where it can be read.
+pub(super) fn sender(text: &str, entries: &[Entry]) -> Option<Address> {
+    let entry = entries
+        .iter()
+        .find(|entry| unescape(entry.name.of(text)) == "sender")?;
+    string_of(entry.value.of(text)).and_then(|sender| Address::parse(&sender).ok())
 }
 
 struct Reader<'a> {

@@ -1,0 +1,276 @@
+//! `/v1/admin/agents` and `/v1/agents/register`: local agents and their keys.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::form::{AgentForm, address, fresh};
+use crate::auth::{IssuedKey, KeyKind, NamePattern};
+use crate::endpoint::http::error::ApiError;
+use crate::endpoint::http::extract::{Gate, Json, Operator, Params, bearer, invalid_field, span};
+use crate::endpoint::http::{Api, agent_cursor};
+use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
+use crate::store::{Agent, AgentChange, Created, DeliveryMode, NewAgent, NewKey, Replies};
+
+const DEFAULT_OVERLAP: Duration = Duration::from_secs(3_600);
+const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 86_400);
+
+#[derive(Serialize)]
+pub(crate) struct OneAgent {
+    agent: AgentView,
+}
+
+#[derive(Serialize)]
+struct AgentView {
+    address: String,
+    delivery_mode: DeliveryMode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push_target: Option<String>,
+    has_headers: bool,
+    supported_schemas: Vec<SchemaPattern>,
+    capabilities: Vec<String>,
+    role: Option<String>,
+    description: Option<String>,
+    listed: bool,
+    replies: Replies,
+    active: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    last_active: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+}
+
+impl AgentView {
+    fn of(agent: &Agent, api_key: Option<String>) -> Self {
+        let settings = agent.settings.clone();
+        Self {
+            address: agent.address.to_string(),
+            delivery_mode: settings.delivery_mode,
+            push_target: settings.push_target,
+            has_headers: agent.sealed_headers.is_some(),
+            supported_schemas: settings.supported_schemas,
+            capabilities: settings.capabilities,
+            role: settings.role,
+            description: settings.description,
+            listed: settings.listed,
+            replies: settings.replies,
+            active: agent.active,
+            created_at: agent.created_at,
+            updated_at: agent.updated_at,
+            last_active: agent.last_active_at,
+            api_key,
+        }
+    }
+}
+
+/// `POST /v1/admin/agents`
+pub(crate) async fn create(
+    State(api): Gate,
+    _operator: Operator,
+    Json(form): Json<AgentForm>,
+) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
+    let name = address(form.address.as_deref(), &api.main_domain, |domain| api.names.is_local(domain))?;
+    register(&api, form, name, None).await
+}
+
+/// `POST /v1/agents/register`
+pub(crate) async fn enrol(
+    State(api): Gate,
+    headers: HeaderMap,
+    Json(form): Json<AgentForm>,
+) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
+    let Some(Ok(credential)) = bearer(&headers) else {
+        return Err(ApiError::new(ErrorCode::AuthenticationFailed));
+    };
+    let token = api.auth.enrolment(credential).await?;
+    let token = token.ok_or_else(|| ApiError::new(ErrorCode::AccessDenied))?;
+    let name = address(form.address.as_deref(), &api.main_domain, |domain| domain.as_str() == token.domain)?;
+    if !NamePattern::parse(&token.pattern).is_ok_and(|pattern| pattern.matches(name.1.as_str())) {
+        return Err(invalid_field("address", "is not a name this enrolment token is good for"));
+    }
+    register(&api, form, name, Some(token.id)).await
+}
+
+async fn register(
+    api: &Api,
+    form: AgentForm,
+    (domain, name): (Domain, AgentName),
+    token: Option<String>,
+) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
+    if form.active.is_some() {
+        return Err(invalid_field("active", "can only be changed of a registered agent"));
+    }
+    let settings = form.apply(fresh())?;
+    let sealed_headers = form.sealed_headers(api.sealer.as_ref())?.flatten();
+    let key = IssuedKey::generate(KeyKind::Agent);
+    let new = NewAgent {
+        domain: domain.clone(),
+        name: name.clone(),
+        settings,
+        sealed_headers,
+        key: NewKey { id: key.id, hash: key.hash },
+        token,
+        now: api.clock.now(),
+    };
+    match api.store.create_agent(new).await? {
+        Created::Agent(_) => {}
+        Created::Exists => {
+            return Err(ApiError::new(ErrorCode::Conflict).message("An agent of this address exists already."));
+        }
+        Created::TokenSpent => return Err(ApiError::new(ErrorCode::AccessDenied)),
+    }
+    let agent = api.store.find_agent(&domain, &name).await?;
+    let agent = agent.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    Ok((StatusCode::CREATED, Answer(OneAgent { agent: AgentView::of(&agent, Some(key.secret)) })))
+}
+
+#[derive(Serialize)]
+pub(crate) struct AgentList {
+    agents: Vec<AgentView>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /v1/admin/agents`
+pub(crate) async fn list(
+    State(api): Gate,
+    _operator: Operator,
+    params: Params,
+) -> Result<Answer<AgentList>, ApiError> {
+    let limit = params.number("limit", 1..=1000, 100)?;
+    let after = agent_cursor::read(&params)?;
+    let mut agents = api.store.list_agents(after.as_ref(), limit + 1).await?;
+    let more = agents.len() > limit;
+    agents.truncate(limit);
+    let next_cursor = agents.last().filter(|_| more).map(|agent| agent_cursor::write(&agent.address));
+    let agents = agents.iter().map(|agent| AgentView::of(agent, None)).collect();
+    Ok(Answer(AgentList { agents, next_cursor }))
+}
+
+/// `GET /v1/admin/agents/{address}`
+pub(crate) async fn show(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+) -> Result<Answer<OneAgent>, ApiError> {
+    let agent = find(&api, &address).await?;
+    Ok(Answer(OneAgent { agent: AgentView::of(&agent, None) }))
+}
+
+/// `PATCH /v1/admin/agents/{address}`
+pub(crate) async fn change(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+    Json(form): Json<AgentForm>,
+) -> Result<Answer<OneAgent>, ApiError> {
+    let agent = find(&api, &address).await?;
+    if form.address.is_some() {
+        return Err(invalid_field("address", "cannot be changed: add a new agent"));
+    }
+    let change = AgentChange {
+        id: agent.id,
+        settings: form.apply(agent.settings.clone())?,
+        sealed_headers: form.sealed_headers(api.sealer.as_ref())?,
+        active: form.active.unwrap_or(agent.active),
+        now: api.clock.now(),
+    };
+    if !api.store.change_agent(change).await? {
+        return Err(ApiError::new(ErrorCode::NotFound));
+    }
+    let agent = find(&api, &address).await?;
+    Ok(Answer(OneAgent { agent: AgentView::of(&agent, None) }))
+}
+
+/// `DELETE /v1/admin/agents/{address}`
+pub(crate) async fn remove(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let agent = find(&api, &address).await?;
+    match api.store.delete_agent(agent.id, api.clock.now()).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::new(ErrorCode::NotFound)),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotation {
+    #[serde(default)]
+    overlap: Option<String>,
+}
+
+/// `POST /v1/admin/agents/{address}/rotate-key`
+pub(crate) async fn rotate_key(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+    Json(rotation): Json<Rotation>,
+) -> Result<Answer<OneAgent>, ApiError> {
+    let overlap = match rotation.overlap.as_deref() {
+        None => DEFAULT_OVERLAP,
+        Some(text) => span(text)
+            .filter(|overlap| *overlap <= LONGEST_OVERLAP)
+            .ok_or_else(|| invalid_field("overlap", "must be a time span such as 1h, at most 30d"))?,
+    };
+    let agent = find(&api, &address).await?;
+    let key = IssuedKey::generate(KeyKind::Agent);
+    let now = api.clock.now();
+    api.store.rotate_key(agent.id, NewKey { id: key.id, hash: key.hash }, now.plus(overlap), now).await?;
+    Ok(Answer(OneAgent { agent: AgentView::of(&agent, Some(key.secret)) }))
+}
+
+#[derive(Serialize)]
+pub(crate) struct KeyList {
+    keys: Vec<KeyView>,
+}
+
+#[derive(Serialize)]
+struct KeyView {
+    id: String,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+}
+
+/// `GET /v1/admin/agents/{address}/keys`
+pub(crate) async fn keys(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+) -> Result<Answer<KeyList>, ApiError> {
+    let agent = find(&api, &address).await?;
+    let keys = api.store.list_keys(agent.id).await?.into_iter().map(|key| KeyView {
+        id: key.id,
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+    });
+    Ok(Answer(KeyList { keys: keys.collect() }))
+}
+
+/// `DELETE /v1/admin/agents/{address}/keys/{key_id}`
+pub(crate) async fn revoke_key(
+    State(api): Gate,
+    _operator: Operator,
+    Path((address, key)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let agent = find(&api, &address).await?;
+    match api.store.revoke_key(agent.id, key).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::new(ErrorCode::NotFound)),
+    }
+}
+
+/// The registered agent of a name or address.
+async fn find(api: &Api, text: &str) -> Result<Agent, ApiError> {
+    let full = if text.contains('@') { text.to_owned() } else { format!("{text}@{}", api.main_domain.as_str()) };
+    let missing = || ApiError::new(ErrorCode::NotFound);
+    let address = Address::parse(&full).map_err(|_| missing())?;
+    let name = AgentName::parse(address.local()).map_err(|_| missing())?;
+    let agent = api.store.find_agent(address.domain(), &name).await?.ok_or_else(missing)?;
+    Ok((*agent).clone())
+}

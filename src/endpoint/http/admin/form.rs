@@ -1,0 +1,190 @@
+//! The description of an agent as an operator or the agent itself sends it, checked field by field.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderName, HeaderValue, Uri};
+use serde::{Deserialize, Deserializer};
+
+use crate::auth::Sealer;
+use crate::endpoint::http::error::ApiError;
+use crate::endpoint::http::extract::invalid_field;
+use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
+use crate::store::{AgentSettings, DeliveryMode, Replies};
+
+const MOST_ENTRIES: usize = 100;
+const LONGEST_TEXT: usize = 1_000;
+/// What sealed webhook headers are sealed for.
+pub(crate) const HEADERS_PURPOSE: &str = "webhook-headers";
+
+/// The members of an agent that can be set. Absent = leave as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentForm {
+    pub(crate) address: Option<String>,
+    pub(crate) delivery_mode: Option<DeliveryMode>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) push_target: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) headers: Option<Option<BTreeMap<String, String>>>,
+    pub(crate) supported_schemas: Option<Vec<String>>,
+    pub(crate) capabilities: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) role: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) description: Option<Option<String>>,
+    pub(crate) listed: Option<bool>,
+    pub(crate) replies: Option<Replies>,
+    pub(crate) active: Option<bool>,
+}
+
+/// Tells "absent" from "null": null takes a member away.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(from).map(Some)
+}
+
+/// What an agent has that nobody set.
+pub(crate) fn fresh() -> AgentSettings {
+    AgentSettings {
+        delivery_mode: DeliveryMode::Pull,
+        push_target: None,
+        supported_schemas: Vec::new(),
+        capabilities: Vec::new(),
+        role: None,
+        description: None,
+        listed: true,
+        replies: Replies::Auto,
+    }
+}
+
+impl AgentForm {
+    /// The settings after this form; the first field that is wrong is named.
+    pub(crate) fn apply(&self, mut settings: AgentSettings) -> Result<AgentSettings, ApiError> {
+        if let Some(mode) = self.delivery_mode {
+            settings.delivery_mode = mode;
+        }
+        if let Some(target) = &self.push_target {
+            settings.push_target = target.clone();
+        }
+        if let Some(patterns) = &self.supported_schemas {
+            settings.supported_schemas = schemas(patterns)?;
+        }
+        if let Some(capabilities) = &self.capabilities {
+            bounded("capabilities", capabilities)?;
+            settings.capabilities.clone_from(capabilities);
+        }
+        if let Some(role) = &self.role {
+            settings.role = text("role", role.as_ref())?;
+        }
+        if let Some(description) = &self.description {
+            settings.description = text("description", description.as_ref())?;
+        }
+        settings.listed = self.listed.unwrap_or(settings.listed);
+        settings.replies = self.replies.unwrap_or(settings.replies);
+        push(&settings)?;
+        Ok(settings)
+    }
+
+    /// The new sealed headers, if the form speaks of headers.
+    pub(crate) fn sealed_headers(&self, sealer: Option<&Sealer>) -> Result<Option<Option<Vec<u8>>>, ApiError> {
+        let Some(headers) = &self.headers else { return Ok(None) };
+        let Some(headers) = headers.as_ref().filter(|headers| !headers.is_empty()) else {
+            return Ok(Some(None));
+        };
+        check_headers(headers)?;
+        let sealer = sealer.ok_or_else(|| {
+            invalid_field("headers", "need `secrets.key_file` in the configuration: they are stored sealed")
+        })?;
+        let plain = serde_json::to_vec(headers).map_err(|fault| invalid_field("headers", &fault.to_string()))?;
+        Ok(Some(Some(sealer.seal(HEADERS_PURPOSE, &plain))))
+    }
+}
+
+/// A name or full address of ours, for a new agent.
+pub(crate) fn address(text: Option<&str>, main: &Domain, is_local: impl Fn(&Domain) -> bool) -> Result<(Domain, AgentName), ApiError> {
+    let text = text.ok_or_else(|| invalid_field("address", "is required: a name or name@domain"))?;
+    let (local, domain) = match text.rsplit_once('@') {
+        None => (text, main.clone()),
+        Some((local, domain)) => {
+            let domain = Domain::parse(domain).map_err(|fault| invalid_field("address", &fault.to_string()))?;
+            (local, domain)
+        }
+    };
+    if !is_local(&domain) {
+        return Err(invalid_field("address", "is not of a domain of this gateway"));
+    }
+    let name = AgentName::parse(local).map_err(|fault| invalid_field("address", &fault.to_string()))?;
+    if is_reserved(name.as_str()) {
+        return Err(invalid_field("address", "is a reserved name"));
+    }
+    Ok((domain, name))
+}
+
+fn push(settings: &AgentSettings) -> Result<(), ApiError> {
+    match (settings.delivery_mode, &settings.push_target) {
+        (DeliveryMode::Pull, None) => Ok(()),
+        (DeliveryMode::Pull, Some(_)) => Err(invalid_field("push_target", "only goes with delivery_mode push")),
+        (DeliveryMode::Push, None) => Err(invalid_field("push_target", "is required with delivery_mode push")),
+        (DeliveryMode::Push, Some(target)) => web_address(target),
+    }
+}
+
+fn web_address(target: &str) -> Result<(), ApiError> {
+    let fits = target.len() <= 2_000
+        && target.parse::<Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("https" | "http"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+        });
+    fits.then_some(())
+        .ok_or_else(|| invalid_field("push_target", "must be an absolute http or https URL without user information"))
+}
+
+fn schemas(patterns: &[String]) -> Result<Vec<SchemaPattern>, ApiError> {
+    bounded("supported_schemas", patterns)?;
+    let parsed = patterns.iter().enumerate().map(|(at, text)| {
+        SchemaPattern::parse(text)
+            .map_err(|fault| invalid_field(&format!("supported_schemas[{at}]"), &fault.to_string()))
+    });
+    parsed.collect()
+}
+
+fn bounded(field: &str, entries: &[String]) -> Result<(), ApiError> {
+    if entries.len() > MOST_ENTRIES {
+        return Err(invalid_field(field, &format!("has more than {MOST_ENTRIES} entries")));
+    }
+    for (at, entry) in entries.iter().enumerate() {
+        if entry.is_empty() || entry.len() > 255 || entry.chars().any(char::is_control) {
+            return Err(invalid_field(&format!("{field}[{at}]"), "must have 1 to 255 bytes and no control characters"));
+        }
+    }
+    Ok(())
+}
+
+fn text(field: &str, value: Option<&String>) -> Result<Option<String>, ApiError> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
+    if value.len() > LONGEST_TEXT || value.chars().any(char::is_control) {
+        return Err(invalid_field(field, &format!("must have at most {LONGEST_TEXT} bytes and no control characters")));
+    }
+    Ok(Some(value.clone()))
+}
+
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if headers.len() > 20 {
+        return Err(invalid_field("headers", "has more than 20 entries"));
+    }
+    for (name, value) in headers {
+        let named = format!("headers.{name}");
+        let Ok(parsed) = HeaderName::try_from(name.as_str()) else {
+            return Err(invalid_field(&named, "is not a header name"));
+        };
+        let ours = matches!(parsed.as_str(), "host" | "content-length" | "content-type" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "keep-alive")
+            || parsed.as_str().starts_with("webhook-")
+            || parsed.as_str().starts_with("x-amtp-");
+        if ours {
+            return Err(invalid_field(&named, "is set by the gateway"));
+        }
+        if value.len() > 4_096 || HeaderValue::try_from(value.as_str()).is_err() {
+            return Err(invalid_field(&named, "is not a header value of at most 4096 bytes"));
+        }
+    }
+    Ok(())
+}

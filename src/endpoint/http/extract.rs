@@ -1,0 +1,250 @@
+//! Typed extraction: credentials, bodies and query parameters, each with its own clear refusal.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::server::Connection;
+use super::{Api, Door};
+use crate::auth::{Authenticator, Presented};
+use crate::envelope::Principal;
+use crate::protocol::{Address, ErrorCode, Timestamp};
+
+const ADMIN_KEY: &str = "x-admin-key";
+/// Bodies of everything but messages are small.
+const SMALL_BODY: usize = 256 * 1024;
+
+/// What the caller showed of itself, good or not.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) Presented);
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        Ok(Self(presented(&parts.headers, &api.auth).await?))
+    }
+}
+
+async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presented, ApiError> {
+    if let Some(key) = headers.get(ADMIN_KEY) {
+        return Ok(key.to_str().map_or(Presented::Invalid, |key| auth.operator(key)));
+    }
+    match bearer(headers) {
+        None => Ok(Presented::Nothing),
+        Some(Err(())) => Ok(Presented::Invalid),
+        Some(Ok(credential)) => Ok(auth.bearer(credential).await?),
+    }
+}
+
+/// The bearer credential of a request; an `Authorization` of another kind is an invalid one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
+    let value = headers.get(AUTHORIZATION)?;
+    let Ok(text) = value.to_str() else { return Some(Err(())) };
+    match text.split_once(' ') {
+        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Some(Ok(credential.trim())),
+        _ => Some(Err(())),
+    }
+}
+
+/// A caller with a good credential.
+#[derive(Debug, Clone)]
+pub(super) struct Known(pub(super) Principal);
+
+impl FromRequestParts<Api> for Known {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        match Caller::from_request_parts(parts, api).await?.0 {
+            Presented::Principal(principal) => Ok(Self(principal)),
+            Presented::Nothing | Presented::Invalid => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
+        }
+    }
+}
+
+/// The operator, calling from where operators may call from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operator;
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let door = parts.extensions.get::<Door>().copied().unwrap_or(Door::Public);
+        if !api.admin.admits(door, client(parts)?.client.ip()) {
+            return Err(ApiError::new(ErrorCode::AccessDenied));
+        }
+        match Caller::from_request_parts(parts, api).await?.0 {
+            Presented::Principal(Principal::Operator) => Ok(Self),
+            Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
+            Presented::Principal(_) | Presented::Invalid => Err(ApiError::new(ErrorCode::AccessDenied)),
+        }
+    }
+}
+
+/// The connection a request came on.
+pub(super) fn client(parts: &Parts) -> Result<&Connection, ApiError> {
+    parts.extensions.get::<Connection>().ok_or_else(|| ApiError::new(ErrorCode::InternalError))
+}
+
+/// A whole message body: JSON by its content type, no content encoding, within the size limit.
+pub(super) struct MessageBody(pub(super) Bytes);
+
+impl FromRequest<Api> for MessageBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let limit = api.intake.read_limit();
+        Ok(Self(read_json(request, limit, api).await?))
+    }
+}
+
+/// A small JSON body read into a type; unknown members are refused by the type.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let bytes = read_json(request, SMALL_BODY, api).await?;
+        let mut reader = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|fault| {
+            let field = fault.path().to_string();
+            invalid_field(if field == "." { "" } else { &field }, &fault.into_inner().to_string())
+        })?;
+        reader.end().map_err(|fault| invalid_field("", &fault.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+async fn read_json(request: Request, limit: usize, api: &Api) -> Result<Bytes, ApiError> {
+    let headers = request.headers();
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType)
+            .message("A Content-Encoding is only allowed on a batch."));
+    }
+    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = essence.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType)
+            .message("The body must be sent as Content-Type: application/json."));
+    }
+    Ok(api.reader.read(request, limit).await?)
+}
+
+/// A field of a request that is wrong.
+pub(super) fn invalid_field(field: &str, error: &str) -> ApiError {
+    ApiError::new(ErrorCode::InvalidParameter)
+        .details(json!({ "validation_errors": [{ "field": field, "error": error }] }))
+}
+
+/// The query parameters of a request.
+pub(super) struct Params(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| invalid_field("", "the query string is malformed"))?;
+        let mut params = HashMap::new();
+        for (name, value) in query.0 {
+            if params.insert(name.clone(), value).is_some() {
+                return Err(invalid_field(&name, "given twice"));
+            }
+        }
+        Ok(Self(params))
+    }
+}
+
+impl Params {
+    /// The text of a parameter that is not empty.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        bounds: std::ops::RangeInclusive<usize>,
+        absent: usize,
+    ) -> Result<usize, ApiError> {
+        let Some(text) = self.0.get(name) else { return Ok(absent) };
+        text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
+            let (low, high) = (bounds.start(), bounds.end());
+            invalid_field(name, &format!("must be a whole number from {low} to {high}"))
+        })
+    }
+
+    /// A moment.
+    pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                Timestamp::parse_rfc3339(text)
+                    .map_err(|_| invalid_field(name, "must be a time such as 2026-08-14T10:30:00Z"))
+            })
+            .transpose()
+    }
+
+    /// An address.
+    pub(super) fn address(&self, name: &str) -> Result<Option<Address>, ApiError> {
+        self.text(name)
+            .map(|text| Address::parse(text).map_err(|fault| invalid_field(name, &fault.to_string())))
+            .transpose()
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.text(name)
+            .map(|text| bool::from_str(text).map_err(|_| invalid_field(name, "must be true or false")))
+            .transpose()
+    }
+
+    /// A time span: a number of seconds, or a number with `ms`, `s`, `m`, `h`.
+    pub(super) fn span(&self, name: &str, most: Duration) -> Result<Option<Duration>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                span(text).filter(|span| *span <= most).ok_or_else(|| {
+                    let most = most.as_secs();
+                    invalid_field(name, &format!("must be a time span such as 30s, at most {most}s"))
+                })
+            })
+            .transpose()
+    }
+
+    /// The position behind an opaque cursor.
+    pub(super) fn cursor(&self) -> Result<Option<i64>, ApiError> {
+        self.text("cursor")
+            .map(|text| super::cursor::read(text).ok_or_else(|| invalid_field("cursor", "is not one of ours")))
+            .transpose()
+    }
+}
+
+/// Reads `30`, `30s`, `500ms`, `5m`, `2h`, `7d`.
+pub(super) fn span(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3_600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// The parts of the state that handlers take.
+pub(super) type Gate = State<Api>;

@@ -1,0 +1,126 @@
+//! `/health`, `/ready` and `/metrics`: is the process alive, can it take work, what has it done.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json as Answer, Router};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::protocol::Timestamp;
+use crate::store::{Space, Store};
+use crate::telemetry::Metrics;
+
+/// The database is asked at most this often, however often we are asked.
+const FRESH: Duration = Duration::from_secs(2);
+/// A database that does not answer in this time is not ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the health routes look at. Cloning is cheap.
+#[derive(Clone)]
+pub struct Health {
+    store: Store,
+    space: Space,
+    metrics: Metrics,
+    clock: Clock,
+    draining: CancellationToken,
+    last: Arc<Mutex<Option<(Duration, bool)>>>,
+}
+
+#[derive(Serialize)]
+struct HealthView {
+    status: &'static str,
+    healthy: bool,
+    timestamp: Timestamp,
+    version: &'static str,
+    components: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+struct ReadyView {
+    status: &'static str,
+    ready: bool,
+    timestamp: Timestamp,
+    version: &'static str,
+    dependencies: BTreeMap<&'static str, &'static str>,
+}
+
+impl Health {
+    /// Health of a gateway over this store.
+    #[must_use]
+    pub fn new((store, space): (Store, Space), metrics: Metrics, clock: Clock, draining: CancellationToken) -> Self {
+        Self { store, space, metrics, clock, draining, last: Arc::default() }
+    }
+
+    /// Whether the database answers, asked anew at most every two seconds.
+    async fn database(&self) -> bool {
+        let now = self.clock.monotonic();
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, answered)) = last
+            && now.saturating_sub(at) < FRESH
+        {
+            return answered;
+        }
+        let answered = matches!(self.clock.within(PATIENCE, self.store.ping()).await, Some(Ok(())));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, answered));
+        answered
+    }
+}
+
+/// The routes of the HTTPS listeners.
+pub(super) fn public(health: Health) -> Router {
+    Router::new().route("/health", get(alive)).route("/ready", get(ready)).with_state(health)
+}
+
+/// The routes of the ops listener.
+pub(super) fn ops(health: Health) -> Router {
+    Router::new()
+        .route("/health", get(alive))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+async fn alive(State(health): State<Health>) -> Answer<HealthView> {
+    let space = if health.space.has_room() { "ok" } else { "disk_full" };
+    let database = if health.database().await { "ok" } else { "unreachable" };
+    Answer(HealthView {
+        status: "healthy",
+        healthy: true,
+        timestamp: health.clock.now(),
+        version: env!("CARGO_PKG_VERSION"),
+        components: BTreeMap::from([("database", database), ("disk", space)]),
+    })
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let database = health.database().await;
+    let room = health.space.has_room();
+    let staying = !health.draining.is_cancelled();
+    let ready = database && room && staying;
+    let view = ReadyView {
+        status: if ready { "ready" } else { "not_ready" },
+        ready,
+        timestamp: health.clock.now(),
+        version: env!("CARGO_PKG_VERSION"),
+        dependencies: BTreeMap::from([
+            ("database", if database { "ok" } else { "unreachable" }),
+            ("disk", if room { "ok" } else { "disk_full" }),
+            ("listeners", if staying { "ok" } else { "draining" }),
+        ]),
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Answer(view)).into_response()
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], health.metrics.encode()).into_response()
+}

@@ -1,0 +1,216 @@
+//! `/v1/messages`: submission and relay, status, listing, cancelling (AMTP 1.0, sections 5.2, 12.1).
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::{Extensions, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::cursor;
+use super::error::ApiError;
+use super::extract::{Caller, Gate, Known, MessageBody, Params, invalid_field};
+use super::server::Connection;
+use super::request_id::RequestId;
+use super::view::{StatusView, full_message};
+use crate::envelope::Principal;
+use crate::intake::{Arrival, Received};
+use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, MessageStatus};
+use crate::store::{ListQuery, Party, Tracked, party_hash};
+
+#[derive(Serialize)]
+struct ReceiptView {
+    message_id: String,
+    status: &'static str,
+    recipients: Vec<ReceivedView>,
+}
+
+#[derive(Serialize)]
+struct ReceivedView {
+    address: String,
+    status: DeliveryStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<ErrorCode>,
+}
+
+impl From<Received> for ReceivedView {
+    fn from(received: Received) -> Self {
+        Self {
+            address: received.address.to_string(),
+            status: received.status,
+            error_code: received.error_code,
+        }
+    }
+}
+
+/// `POST /v1/messages`
+pub(super) async fn post(
+    State(api): Gate,
+    Caller(presented): Caller,
+    extensions: Extensions,
+    MessageBody(raw): MessageBody,
+) -> Result<Response, ApiError> {
+    let connection = extensions.get::<Connection>().ok_or(ApiError::new(ErrorCode::InternalError))?;
+    let request_id = extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let arrival = Arrival { raw, presented, remote: connection.client.ip(), request_id };
+    let receipt = api.intake.accept(arrival).await?;
+    let view = ReceiptView {
+        message_id: receipt.message_id.as_str().to_owned(),
+        status: "accepted",
+        recipients: receipt.recipients.into_iter().map(ReceivedView::from).collect(),
+    };
+    Ok((StatusCode::ACCEPTED, Answer(view)).into_response())
+}
+
+/// `GET /v1/messages/{id}/status`
+pub(super) async fn status(
+    State(api): Gate,
+    Known(principal): Known,
+    Path(id): Path<String>,
+) -> Result<Answer<StatusView>, ApiError> {
+    let tracked = find(&api, &principal, &id).await?;
+    StatusView::of(&tracked).map(Answer).ok_or_else(not_found)
+}
+
+/// `GET /v1/messages/{id}`
+pub(super) async fn show(
+    State(api): Gate,
+    Known(principal): Known,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let tracked = find(&api, &principal, &id).await?;
+    let shown = shown(&tracked)?.ok_or_else(not_found)?;
+    Ok(Answer(shown).into_response())
+}
+
+/// The newest representation with the members of its status behind its own.
+fn shown(tracked: &[Tracked]) -> Result<Option<Box<RawValue>>, ApiError> {
+    let Some(status) = StatusView::of(tracked) else { return Ok(None) };
+    let members = status.members()?;
+    let members: Vec<(&str, &str)> =
+        members.iter().map(|(name, value)| (name.as_str(), value.get())).collect();
+    full_message(&tracked[0].message, &members).map(Some)
+}
+
+/// `DELETE /v1/messages/{id}`
+pub(super) async fn cancel(
+    State(api): Gate,
+    Known(principal): Known,
+    Path(id): Path<String>,
+) -> Result<Answer<StatusView>, ApiError> {
+    let tracked = find(&api, &principal, &id).await?;
+    if let Principal::Agent { address, .. } = &principal
+        && tracked.first().is_none_or(|it| it.message.sender != address.key())
+    {
+        return Err(ApiError::new(if tracked.is_empty() { ErrorCode::NotFound } else { ErrorCode::AccessDenied }));
+    }
+    if tracked.is_empty() {
+        return Err(not_found());
+    }
+    let mids = tracked.iter().map(|it| it.message.mid).collect();
+    if api.store.cancel(mids, api.clock.now()).await? == 0 {
+        return Err(ApiError::new(ErrorCode::Conflict)
+            .message("Nothing of this message waits any more: every delivery has ended."));
+    }
+    let tracked = find(&api, &principal, &id).await?;
+    StatusView::of(&tracked).map(Answer).ok_or_else(not_found)
+}
+
+#[derive(Serialize)]
+pub(super) struct ListView {
+    messages: Vec<Box<RawValue>>,
+    limit: usize,
+    offset: usize,
+    next_cursor: Option<String>,
+}
+
+/// `GET /v1/messages`
+pub(super) async fn list(
+    State(api): Gate,
+    Known(principal): Known,
+    params: Params,
+) -> Result<Answer<ListView>, ApiError> {
+    let limit = params.number("limit", 1..=1000, 100)?;
+    let offset = params.number("offset", 0..=100_000, 0)?;
+    let wanted = params.text("status").map(Wanted::parse).transpose()?;
+    let query = ListQuery {
+        party: party(&principal),
+        sender: params.address("sender")?.map(|address| address.key()),
+        recipient: match params.address("recipient")? {
+            Some(address) => Some(recipient_number(&api, &address).await?),
+            None => None,
+        },
+        since: params.moment("since")?,
+        before: params.cursor()?,
+        limit,
+        offset,
+    };
+    let page = api
+        .store
+        .list_messages(&query, |tracked| wanted.as_ref().is_none_or(|wanted| wanted.fits(tracked)))
+        .await?;
+    let mut messages = Vec::with_capacity(page.messages.len());
+    for tracked in &page.messages {
+        messages.extend(shown(std::slice::from_ref(tracked))?);
+    }
+    Ok(Answer(ListView { messages, limit, offset, next_cursor: page.next.map(cursor::write) }))
+}
+
+/// A filter by state.
+enum Wanted {
+    Pending,
+    Exactly(MessageStatus),
+}
+
+impl Wanted {
+    fn parse(word: &str) -> Result<Self, ApiError> {
+        if word == "pending" {
+            return Ok(Self::Pending);
+        }
+        MessageStatus::parse(word).map(Self::Exactly).ok_or_else(|| {
+            invalid_field(
+                "status",
+                "must be pending, queued, delivering, retrying, delivered, failed, expired, cancelled, held or partial",
+            )
+        })
+    }
+
+    fn fits(&self, tracked: &Tracked) -> bool {
+        let Some(view) = StatusView::of(std::slice::from_ref(tracked)) else { return false };
+        match self {
+            Self::Exactly(status) => view.status() == *status,
+            Self::Pending => tracked.recipients.iter().any(|state| {
+                matches!(
+                    state.status,
+                    DeliveryStatus::Queued | DeliveryStatus::Delivering | DeliveryStatus::Retrying
+                )
+            }),
+        }
+    }
+}
+
+/// The number under which an address stands in the store.
+async fn recipient_number(api: &super::Api, address: &Address) -> Result<i64, ApiError> {
+    let agent = match api.names.is_local(address.domain()) {
+        true => api.names.find(&api.store, address).await?,
+        false => None,
+    };
+    Ok(agent.map_or_else(|| party_hash(&address.key()), |agent| agent.id))
+}
+
+async fn find(api: &super::Api, principal: &Principal, id: &str) -> Result<Vec<Tracked>, ApiError> {
+    let Ok(id) = MessageId::parse(id) else { return Err(not_found()) };
+    Ok(api.store.find_message(&id, &party(principal)).await?)
+}
+
+fn party(principal: &Principal) -> Party {
+    match principal {
+        Principal::Operator => Party::Operator,
+        Principal::Agent { id, address, .. } => Party::Agent { id: *id, key: address.key() },
+        Principal::Anonymous => Party::Agent { id: 0, key: String::new() },
+    }
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::NotFound)
+}

@@ -1,0 +1,201 @@
+//! A message and how it came to us.
+//!
+//! The message itself never changes after it is parsed; everything we learn about it stands here.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Address, Domain, IdempotencyKey, Message, MessageId, Timestamp};
+
+/// By which way a message entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From one of our agents.
+    Submission,
+    /// From another gateway.
+    Peer,
+}
+
+impl Origin {
+    /// The number kept in the database.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Submission => 0,
+            Self::Peer => 1,
+        }
+    }
+
+    /// The way behind a stored number; an unknown number (a newer gateway's) reads as a peer's.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Self {
+        match code {
+            0 => Self::Submission,
+            _ => Self::Peer,
+        }
+    }
+}
+
+/// How far the sender's name can be believed; ids and idempotency keys are scoped by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Authenticated as one of our own agents.
+    Local,
+    /// A foreign sender, verified or from its own gateway's address.
+    Trusted,
+    /// A foreign sender that nothing vouches for.
+    Unverified,
+}
+
+impl Trust {
+    /// The number kept in the database.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Local => 0,
+            Self::Trusted => 1,
+            Self::Unverified => 2,
+        }
+    }
+
+    /// The class behind a stored number; an unknown number is not trusted.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Self {
+        match code {
+            0 => Self::Local,
+            1 => Self::Trusted,
+            _ => Self::Unverified,
+        }
+    }
+}
+
+/// Who is calling, after authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody showed a credential.
+    Anonymous,
+    /// One of our agents, by its API key.
+    Agent {
+        /// The agent's number in the store.
+        id: i64,
+        /// Its address.
+        address: Address,
+        /// The key it used.
+        key_id: String,
+    },
+    /// The operator, by the admin key.
+    Operator,
+}
+
+/// What is known of the sender (AMTP 1.0, section 9.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The outcome.
+    pub result: VerificationResult,
+    /// How it was reached: `api_key`, `none`, ….
+    pub method: String,
+    /// The sender's domain.
+    pub domain: String,
+}
+
+impl Verification {
+    /// The record of a sender nobody vouches for.
+    #[must_use]
+    pub fn unsigned(domain: &Domain) -> Self {
+        Self {
+            result: VerificationResult::Unsigned,
+            method: "none".to_owned(),
+            domain: domain.as_str().to_owned(),
+        }
+    }
+
+    /// The record of an agent that showed its own key.
+    #[must_use]
+    pub fn authenticated(domain: &Domain) -> Self {
+        Self {
+            result: VerificationResult::Authenticated,
+            method: "api_key".to_owned(),
+            domain: domain.as_str().to_owned(),
+        }
+    }
+}
+
+/// The outcome of sender verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerificationResult {
+    /// A local credential.
+    Authenticated,
+    /// No signature.
+    Unsigned,
+}
+
+/// Where the idempotency key of a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource {
+    /// The sender gave it: it is remembered.
+    Given,
+    /// We minted it: nobody can repeat it, so no row is kept.
+    Minted,
+}
+
+/// A message and how it came to us, before and after it is stored.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// The content as received.
+    pub message: Message,
+    /// Given by the sender or minted here.
+    pub message_id: MessageId,
+    /// Given by the sender or minted here.
+    pub idempotency_key: IdempotencyKey,
+    /// Which of the two.
+    pub key_source: KeySource,
+    /// The sender's, or our clock where it gave none.
+    pub timestamp: Timestamp,
+    /// The way in.
+    pub origin: Origin,
+    /// The scope of its ids.
+    pub trust: Trust,
+    /// What is known of the sender.
+    pub verification: Verification,
+    /// When the request arrived.
+    pub received_at: Timestamp,
+    /// The address it came from.
+    pub remote: IpAddr,
+    /// The request it came in.
+    pub request_id: String,
+}
+
+/// What of an [`Envelope`] stands in the store beside the body, as compact JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Notes {
+    /// What is known of the sender.
+    #[serde(rename = "v")]
+    pub verification: Verification,
+    /// The key, where we minted it.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub minted_key: Option<String>,
+    /// The request it came in.
+    #[serde(rename = "r")]
+    pub request_id: String,
+    /// The address it came from, for foreign senders.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<IpAddr>,
+}
+
+impl Envelope {
+    /// What is kept beside the body.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        Notes {
+            verification: self.verification.clone(),
+            minted_key: match self.key_source {
+                KeySource::Minted => Some(self.idempotency_key.as_str().to_owned()),
+                KeySource::Given => None,
+            },
+            request_id: self.request_id.clone(),
+            remote: (self.trust != Trust::Local).then_some(self.remote),
+        }
+    }
+}

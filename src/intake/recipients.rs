@@ -1,0 +1,112 @@
+//! Our own names: which addresses are ours and who answers to them (AMTP 1.0, section 3.1).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
+use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError};
+
+/// The domains we are responsible for, and the agents that take what is for nobody else.
+#[derive(Debug, Clone, Default)]
+pub struct LocalNames {
+    /// Our domains.
+    pub domains: HashSet<Domain>,
+    /// Who reads mail to `postmaster`.
+    pub postmaster: Option<Address>,
+    /// Who reads mail to `abuse`.
+    pub abuse: Option<Address>,
+    /// Who reads mail to unknown agents.
+    pub catch_all: Option<Address>,
+}
+
+impl LocalNames {
+    /// Whether a domain is ours.
+    #[must_use]
+    pub fn is_local(&self, domain: &Domain) -> bool {
+        self.domains.contains(domain)
+    }
+
+    /// The agent that answers to one of our addresses.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn find(
+        &self,
+        store: &Store,
+        address: &Address,
+    ) -> Result<Option<Arc<Agent>>, StoreError> {
+        let stand_in = match address.local().to_ascii_lowercase().as_str() {
+            "postmaster" => self.postmaster.as_ref(),
+            "abuse" => self.abuse.as_ref(),
+            local if is_reserved(local) => None,
+            _ => return self.registered(store, address).await,
+        };
+        match stand_in {
+            Some(agent) => by_name(store, agent).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn registered(
+        &self,
+        store: &Store,
+        address: &Address,
+    ) -> Result<Option<Arc<Agent>>, StoreError> {
+        if let Some(agent) = by_name(store, address).await? {
+            return Ok(Some(agent));
+        }
+        match &self.catch_all {
+            Some(agent) => by_name(store, agent).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What is to become of a message for one recipient.
+    pub(super) async fn plan(
+        &self,
+        store: &Store,
+        message: &Message,
+        address: &Address,
+        give_up_at: Timestamp,
+    ) -> Result<Plan, StoreError> {
+        if !self.is_local(address.domain()) {
+            return Ok(Plan::Refused(ErrorCode::RecipientNotFound));
+        }
+        let Some(agent) = self.find(store, address).await? else {
+            return Ok(Plan::Refused(ErrorCode::AgentUnknown));
+        };
+        if !agent.active {
+            return Ok(Plan::Refused(ErrorCode::RecipientUnavailable));
+        }
+        if !takes_schema(&agent, message) {
+            return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
+        }
+        Ok(match agent.settings.delivery_mode {
+            DeliveryMode::Pull => Plan::Inbox { mailbox: agent.id },
+            DeliveryMode::Push => Plan::Queue {
+                party: agent.id,
+                destination: format!("agent:{}", agent.id),
+                give_up_at,
+            },
+        })
+    }
+}
+
+/// An agent that names schemas takes messages of these schemas only.
+fn takes_schema(agent: &Agent, message: &Message) -> bool {
+    let patterns = &agent.settings.supported_schemas;
+    patterns.is_empty()
+        || message
+            .schema()
+            .is_some_and(|schema| patterns.iter().any(|pattern| pattern.matches(schema)))
+}
+
+async fn by_name(store: &Store, address: &Address) -> Result<Option<Arc<Agent>>, StoreError> {
+    let names: Vec<AgentName> = address.agent_names().collect();
+    for name in names {
+        if let Some(agent) = store.find_agent(address.domain(), &name).await? {
+            return Ok(Some(agent));
+        }
+    }
+    Ok(None)
+}

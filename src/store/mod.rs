@@ -1,0 +1,121 @@
+//! Everything that is kept, and every SQL statement of the product.
+//!
+//! - One SQLite file, WAL, `synchronous=FULL`; one writer, the [`Committer`]; readers have a pool
+//!   of their own. A lock file keeps a second process out.
+//! - Verbs of the domain (`accept`, `acknowledge`, `cancel`), each one commit.
+//! - A verb answers only after its commit: what is answered is on disk.
+//! - Migrations only go forward; a database of a newer version is refused.
+//!
+//! Times are milliseconds since 1970, ids are text, JSON is bytes.
+
+mod accept;
+mod agents;
+mod backup;
+mod blobs;
+mod claims;
+mod committer;
+mod enrolment;
+mod error;
+mod inbox;
+mod keys;
+mod listing;
+mod messages;
+mod migrations;
+mod open;
+mod retention;
+mod settled;
+mod space;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use moka::future::Cache;
+use ring::digest;
+use sqlx::SqlitePool;
+
+pub use accept::{Acceptance, Decision, Fate, Plan, Planned};
+pub use agents::{
+    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
+};
+pub use backup::{BackupError, BackupReport, backup, restore, verify};
+pub use blobs::{Blob, BlobMeta};
+pub use committer::Committer;
+pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
+pub use error::{OpenError, StoreError};
+pub use inbox::{InboxItem, InboxPage, InboxQuery, Negative, ReadFilter, Take};
+pub use keys::{ApiKey, NewKey};
+pub use listing::{ListQuery, MessagePage};
+pub use messages::{Party, RecipientState, StoredMessage, Tracked};
+pub use open::{StoreLock, StoreOptions, open};
+pub use retention::{RetentionRules, Swept};
+pub use space::Space;
+
+use crate::events::Events;
+use committer::Committing;
+use sql::Connection;
+
+/// The store. Cloning is cheap; all clones share one writer.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    committing: Committing,
+    readers: SqlitePool,
+    events: Events,
+    agents: Cache<agents::Name, Option<Arc<Agent>>>,
+    keys: Cache<String, Option<Arc<ApiKey>>>,
+    path: PathBuf,
+}
+
+impl Store {
+    /// The board on which commits are published.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// Accepts a judged message; answers when it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there is no room: the sender may try again later.
+    pub async fn accept(&self, acceptance: Acceptance) -> Result<Decision, StoreError> {
+        self.0.committing.accept(acceptance).await
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let mut reader = self.reader().await?;
+        reader
+            .row(sql::Statement::new(
+                "SELECT count(*) FROM mailboxes WHERE id = 0",
+            ))
+            .await?;
+        Ok(())
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.0.path
+    }
+
+    async fn reader(&self) -> Result<Connection, StoreError> {
+        Ok(Connection::Reader(self.0.readers.acquire().await?))
+    }
+}
+
+/// The number by which a foreign address stands in indexes: the first eight bytes of its SHA-256
+/// with the sign bit set, so that it never meets the (positive) number of a local agent.
+#[must_use]
+pub fn party_hash(address_key: &str) -> i64 {
+    let hash = digest::digest(&digest::SHA256, address_key.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_ref()[..8]);
+    i64::from_be_bytes(first) | i64::MIN
+}
