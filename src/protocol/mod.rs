@@ -4,6 +4,7 @@ mod text_serde;
 
 pub mod address;
 pub mod advertisement;
+pub mod coordination;
 pub mod error_code;
 pub mod ids;
 pub mod json;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
 pub use advertisement::{Advertisement, GatewayUrl};
+pub use coordination::Coordination;
 pub use error_code::{ErrorBody, ErrorCode};
 pub use ids::{IdFault, IdempotencyKey, MessageId};
 pub use message::{Attachment, Limits, Message, MessageFault, Priority, Profile, Violation};
