@@ -98,7 +98,7 @@ fn known_values(record: &str) -> Result<[Option<&str>; 5], AdvertisementFault> {
             continue;
         };
         let is_key = |known: &&str| known.eq_ignore_ascii_case(key.trim());
-        let Some(index) = KEYS.iter().position(|known| is_key(known)) else {
+        let Some(index) = KEYS.iter().position(is_key) else {
             continue;
         };
         if values[index].replace(value.trim()).is_some() {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::json::{Entry, Keep, scan, string_of, unescape};
-use super::{Address, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
+use super::{Address, Coordination, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 
 pub use attachment::Attachment;
 pub(crate) use fault::Faults;
@@ -255,6 +255,12 @@ impl Message {
     pub fn coordination(&self) -> Option<&str> {
         let place = self.0.fields.coordination.clone();
         place.map(|place| self.slice(place))
+    }
+
+    /// What the coordination says. Only a submission's is read; see [`Coordination::parse`].
+    #[must_use]
+    pub fn plan(&self) -> Option<&Coordination> {
+        self.0.fields.plan.as_ref()
     }
 
     /// The files the message refers to.

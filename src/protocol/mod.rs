@@ -4,6 +4,8 @@ mod text_serde;
 
 pub mod address;
 pub mod advertisement;
+pub mod bounce;
+pub mod coordination;
 pub mod error_code;
 pub mod ids;
 pub mod json;
@@ -15,6 +17,8 @@ pub mod wire;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
 pub use advertisement::{Advertisement, GatewayUrl};
+pub use bounce::Bounce;
+pub use coordination::Coordination;
 pub use error_code::{ErrorBody, ErrorCode};
 pub use ids::{IdFault, IdempotencyKey, MessageId};
 pub use message::{Attachment, Limits, Message, MessageFault, Priority, Profile, Violation};

@@ -96,6 +96,12 @@ impl Faults {
         }
     }
 
+    /// Takes over what another reading noted.
+    pub(crate) fn append(&mut self, violations: Vec<Violation>) {
+        let room = MOST_VIOLATIONS.saturating_sub(self.0.len());
+        self.0.extend(violations.into_iter().take(room));
+    }
+
     /// The text of a member that must be a string.
     pub(crate) fn string<'v>(
         &mut self,

@@ -87,9 +87,7 @@ pub(super) fn read(
     headers.entries = entries.into();
     // A peer's invalid header is as good as none: its messages are not ours to correct.
     if profile == Profile::Submission {
-        for violation in own.into_violations() {
-            faults.add(violation.field, violation.error);
-        }
+        faults.append(own.into_violations());
     }
     headers
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::super::coordination::Coordination;
 use super::super::json::{Entry, scan_array, string_of, unescape};
 use super::super::{Address, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 use super::attachment::{self, Attachment};
@@ -28,6 +29,8 @@ pub(super) struct Fields {
     pub(super) workflow_id: Option<MessageId>,
     pub(super) response_type: Option<Box<str>>,
     pub(super) coordination: Option<Range<usize>>,
+    /// What the coordination says; only read in a submission.
+    pub(super) plan: Option<Coordination>,
     pub(super) attachments: Box<[Attachment]>,
     pub(super) signature: Option<Range<usize>>,
 }
@@ -51,6 +54,7 @@ pub(super) fn fields(
         let value = entry.value.of(text);
         reader.member(&name, value, entry.value.range());
     }
+    reader.plan(text);
     reader.finish()
 }
 
@@ -87,6 +91,7 @@ struct Draft {
     workflow_id: Option<MessageId>,
     response_type: Option<Box<str>>,
     coordination: Option<Range<usize>>,
+    plan: Option<Coordination>,
     attachments: Box<[Attachment]>,
     signature: Option<Range<usize>>,
 }
@@ -192,6 +197,21 @@ impl Reader<'_> {
         self.recipient_faults.parsed(field, value, Address::parse)
     }
 
+    /// Checks the coordination of a local sender. That is only possible when the recipients are known.
+    fn plan(&mut self, text: &str) {
+        let (Some(place), Member::Is(recipients), Profile::Submission) = (
+            &self.draft.coordination,
+            &self.draft.recipients,
+            self.profile,
+        ) else {
+            return;
+        };
+        match Coordination::parse(&text[place.clone()], recipients, self.limits) {
+            Ok(plan) => self.draft.plan = Some(plan),
+            Err(violations) => self.faults.append(violations),
+        }
+    }
+
     fn finish(mut self) -> Result<Fields, MessageFault> {
         if self.draft.unsupported_version {
             let rule = format_args!("must be one of {}", SUPPORTED_VERSIONS.join(", "));
@@ -241,6 +261,7 @@ impl Draft {
             workflow_id: self.workflow_id,
             response_type: self.response_type,
             coordination: self.coordination,
+            plan: self.plan,
             attachments: self.attachments,
             signature: self.signature,
         })

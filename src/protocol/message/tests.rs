@@ -158,6 +158,8 @@ const BROKEN: &str = r#"
 {"workflow_id": "é"} => workflow_id: must be 1 to 128
 {"response_type": {}} => response_type: must be a string
 {"signature": {}} => signature: must not be set
+{"coordination": []} => coordination: must be an object
+{"coordination": {"type": "parallel", "timeout": 0}} => coordination.timeout: must be a whole number
 "#;
 
 #[test]
@@ -280,6 +282,27 @@ fn a_peers_weak_spots_are_overlooked_or_flagged() {
     assert_eq!(message.coordination(), Some("\"whatever\""));
     assert_eq!(message.signature(), Some("[]"));
     assert!(message.attachments().iter().all(|each| each.flagged));
+}
+
+#[test]
+fn the_coordination_of_a_submission_is_read() {
+    let coordination = json!({"type": "parallel", "timeout": 5});
+    let message = submission(json!({ "coordination": coordination })).unwrap();
+    assert_eq!(message.plan().unwrap().timeout().as_secs(), 5);
+    assert_eq!(
+        message.coordination(),
+        Some(r#"{"timeout":5,"type":"parallel"}"#)
+    );
+    let message = relay(json!({ "coordination": coordination })).unwrap();
+    assert_eq!(message.plan(), None);
+    let bad = json!({"coordination": {"type": "parallel"}, "message_id": "?"});
+    let fault = submission(bad).unwrap_err();
+    let fields: Vec<&str> = fault
+        .violations
+        .iter()
+        .map(|each| each.field.as_str())
+        .collect();
+    assert_eq!(fields, ["message_id", "coordination.timeout"]);
 }
 
 #[test]
