@@ -37,6 +37,16 @@ impl Origin {
     }
 }
 
+/// The word in metrics and logs.
+impl From<Origin> for &'static str {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Submission => "submission",
+            Origin::Peer => "peer",
+        }
+    }
+}
+
 /// How far the sender's name can be believed; ids and idempotency keys are scoped by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trust {

@@ -16,10 +16,13 @@ pub mod protocol;
 pub mod clock;
 pub mod envelope;
 pub mod events;
+pub mod net;
 pub mod telemetry;
+pub mod tls;
 
 pub mod store;
 
 pub mod auth;
 
 pub mod intake;
+pub mod queue;

@@ -1,1 +1,3 @@
-//! x
+//! Behaviour through public doors: one file a behaviour, real gateways on free ports.
+
+mod layers;

@@ -1,0 +1,323 @@
+//! `amtpd agent …`: local agents, their keys and enrolment tokens.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::{Gateway, Target, plain, print_json, print_table, segment};
+
+/// Manage local agents.
+#[derive(Debug, Args)]
+pub(super) struct AgentCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Register an agent; its key is printed once
+    Add {
+        /// The name, or name@domain
+        name: String,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List agents
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show one agent with its keys
+    Show {
+        /// The name, or name@domain
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Change an agent; what is not given stays
+    Set {
+        /// The name, or name@domain
+        name: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// Take mail and let it send
+        #[arg(long, conflicts_with = "inactive")]
+        active: bool,
+        /// Refuse its mail and its keys
+        #[arg(long)]
+        inactive: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Delete an agent, its keys and the mail in its inbox
+    Remove {
+        /// The name, or name@domain
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Give an agent a new key; the old ones end after the overlap
+    RotateKey {
+        /// The name, or name@domain
+        name: String,
+        /// How long the old keys stay good, such as 0s, 1h or 7d
+        #[arg(long, default_value = "1h", value_name = "SPAN")]
+        overlap: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// End a key of an agent at once
+    RevokeKey {
+        /// The name, or name@domain
+        name: String,
+        /// The key's id, as `agent show` prints it
+        key_id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Make a token with which agents register themselves; it is printed once
+    EnrolmentToken {
+        /// The names it is good for, with *
+        #[arg(long, default_value = "*", value_name = "PATTERN")]
+        names: String,
+        /// How many agents it registers
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// How long it is good
+        #[arg(long, default_value = "24h", value_name = "SPAN")]
+        expires_in: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mode {
+    Pull,
+    Push,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Replies {
+    Auto,
+    Requested,
+    Never,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// How mail reaches the agent
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// The webhook, for mode push
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// A header for the webhook, such as "Authorization: Bearer …"; may be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// A schema it takes, with *; may be repeated
+    #[arg(long = "schema", value_name = "PATTERN")]
+    schemas: Vec<String>,
+    /// Something it can do; may be repeated
+    #[arg(long = "capability", value_name = "WORD")]
+    capabilities: Vec<String>,
+    /// Its role
+    #[arg(long)]
+    role: Option<String>,
+    /// A sentence for people
+    #[arg(long)]
+    description: Option<String>,
+    /// Show it in discovery, or not
+    #[arg(long, value_name = "true|false")]
+    listed: Option<bool>,
+    /// Whether answers of its webhook become reply messages
+    #[arg(long, value_enum)]
+    replies: Option<Replies>,
+}
+
+impl Settings {
+    fn members(self) -> Result<Map<String, Value>> {
+        let mut members = Map::new();
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                members.insert(name.to_owned(), value);
+            }
+        };
+        let word = |value: &dyn ToString| Value::from(value.to_string());
+        set("delivery_mode", self.mode.map(|mode| word(&format!("{mode:?}").to_lowercase())));
+        set("push_target", self.target.map(Value::from));
+        set("supported_schemas", (!self.schemas.is_empty()).then(|| json!(self.schemas)));
+        set("capabilities", (!self.capabilities.is_empty()).then(|| json!(self.capabilities)));
+        set("role", self.role.map(Value::from));
+        set("description", self.description.map(Value::from));
+        set("listed", self.listed.map(Value::from));
+        set("replies", self.replies.map(|replies| word(&format!("{replies:?}").to_lowercase())));
+        if !self.headers.is_empty() {
+            set("headers", Some(headers(&self.headers)?));
+        }
+        Ok(members)
+    }
+}
+
+fn headers(given: &[String]) -> Result<Value> {
+    let mut headers = Map::new();
+    for header in given {
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| anyhow::anyhow!("--header {header:?}: must be \"Name: value\""))?;
+        headers.insert(name.trim().to_owned(), Value::from(value.trim()));
+    }
+    Ok(Value::Object(headers))
+}
+
+impl AgentCommand {
+    pub(super) async fn run(self) -> Result<()> {
+        match self.what {
+            What::Add { name, settings, target } => add(&target.connect()?, name, settings).await,
+            What::List { target } => list(&target.connect()?).await,
+            What::Show { name, target } => show(&target.connect()?, &name).await,
+            What::Set { name, settings, active, inactive, target } => {
+                let mut members = settings.members()?;
+                if active || inactive {
+                    members.insert("active".to_owned(), Value::from(active));
+                }
+                set(&target.connect()?, &name, members).await
+            }
+            What::Remove { name, target } => remove(&target.connect()?, &name).await,
+            What::RotateKey { name, overlap, target } => rotate(&target.connect()?, &name, &overlap).await,
+            What::RevokeKey { name, key_id, target } => revoke(&target.connect()?, &name, &key_id).await,
+            What::EnrolmentToken { names, uses, expires_in, target } => {
+                let form = json!({ "names": names, "uses": uses, "expires_in": expires_in });
+                enrolment_token(&target.connect()?, &form).await
+            }
+        }
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/admin/agents/{}", segment(name))
+}
+
+async fn add(gateway: &Gateway, name: String, settings: Settings) -> Result<()> {
+    let mut form = settings.members()?;
+    form.insert("address".to_owned(), Value::from(name));
+    let answer = gateway.call(Method::POST, "/v1/admin/agents", Some(&Value::Object(form))).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    println!("Registered {}.", plain(&answer["agent"]["address"]));
+    print_key(&answer);
+    Ok(())
+}
+
+fn print_key(answer: &Value) {
+    println!("Its API key, shown only now:\n\n  {}\n", plain(&answer["agent"]["api_key"]));
+}
+
+async fn list(gateway: &Gateway) -> Result<()> {
+    let mut agents: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/admin/agents?limit=1000&cursor={cursor}");
+        let mut page = gateway.call(Method::GET, &path, None).await?;
+        if let Some(found) = page["agents"].as_array_mut() {
+            agents.append(found);
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    if gateway.json {
+        return print_json(&json!({ "agents": agents }));
+    }
+    if agents.is_empty() {
+        println!("No agents. Register one with `amtpd agent add NAME`.");
+        return Ok(());
+    }
+    print_table(
+        &agents,
+        &[
+            ("address", "address"),
+            ("mode", "delivery_mode"),
+            ("active", "active"),
+            ("listed", "listed"),
+            ("schemas", "supported_schemas"),
+            ("last active", "last_active"),
+        ],
+    );
+    Ok(())
+}
+
+async fn show(gateway: &Gateway, name: &str) -> Result<()> {
+    let agent = gateway.call(Method::GET, &path(name), None).await?;
+    let keys = gateway.call(Method::GET, &format!("{}/keys", path(name)), None).await?;
+    if gateway.json {
+        return print_json(&json!({ "agent": agent["agent"], "keys": keys["keys"] }));
+    }
+    for (member, value) in agent["agent"].as_object().into_iter().flatten() {
+        println!("{member:18} {}", plain(value));
+    }
+    println!();
+    let keys: Vec<Value> = keys["keys"].as_array().cloned().unwrap_or_default();
+    print_table(&keys, &[("key", "id"), ("made", "created_at"), ("ends", "expires_at")]);
+    Ok(())
+}
+
+async fn set(gateway: &Gateway, name: &str, members: Map<String, Value>) -> Result<()> {
+    anyhow::ensure!(!members.is_empty(), "nothing to change: see `amtpd agent set --help`");
+    let answer = gateway.call(Method::PATCH, &path(name), Some(&Value::Object(members))).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    println!("Changed {}.", plain(&answer["agent"]["address"]));
+    Ok(())
+}
+
+async fn remove(gateway: &Gateway, name: &str) -> Result<()> {
+    gateway.call(Method::DELETE, &path(name), None).await?;
+    if gateway.json {
+        return print_json(&json!({ "removed": name }));
+    }
+    println!("Removed {name}, its keys and its inbox.");
+    Ok(())
+}
+
+async fn rotate(gateway: &Gateway, name: &str, overlap: &str) -> Result<()> {
+    let form = json!({ "overlap": overlap });
+    let answer = gateway.call(Method::POST, &format!("{}/rotate-key", path(name)), Some(&form)).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    println!("New key of {}; the old ones end in {overlap}.", plain(&answer["agent"]["address"]));
+    print_key(&answer);
+    Ok(())
+}
+
+async fn revoke(gateway: &Gateway, name: &str, key_id: &str) -> Result<()> {
+    gateway.call(Method::DELETE, &format!("{}/keys/{}", path(name), segment(key_id)), None).await?;
+    if gateway.json {
+        return print_json(&json!({ "revoked": key_id }));
+    }
+    println!("Key {key_id} is no longer good.");
+    Ok(())
+}
+
+async fn enrolment_token(gateway: &Gateway, form: &Value) -> Result<()> {
+    let answer = gateway.call(Method::POST, "/v1/admin/enrolment-tokens", Some(form)).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    let token = &answer["enrolment_token"];
+    println!(
+        "Good for {} agent(s) named {} until {}; shown only now:\n\n  {}\n",
+        plain(&token["uses_left"]),
+        plain(&token["names"]),
+        plain(&token["expires_at"]),
+        plain(&token["token"])
+    );
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Outgoing HTTPS: the one place where connections to others are opened.
+//!
+//! A client trusts the system's roots or one given CA file, speaks TLS 1.2 or newer (1.3 with
+//! gateways), offers HTTP/2 and HTTP/1.1, follows no redirects and reads bounded answers.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use thiserror::Error;
+
+/// The largest answer that is read, in bytes.
+const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whose certificates are believed.
+#[derive(Debug, Clone)]
+pub enum Roots {
+    /// The system's.
+    System,
+    /// Those of this PEM file only.
+    File(PathBuf),
+}
+
+/// How to reach the other side.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whose certificates are believed.
+    pub roots: Roots,
+    /// Connect to this address instead of asking for the host's name.
+    pub resolve: Option<IpAddr>,
+}
+
+/// What can go wrong with a request.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// A CA file cannot be used.
+    #[error("{path}: {cause}")]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Connection(String),
+    /// The answer is larger than what is read.
+    #[error("the answer is larger than {LARGEST_ANSWER} bytes or broke off")]
+    Answer,
+}
+
+/// A pooled HTTPS client. Cloning is cheap.
+#[derive(Clone)]
+pub struct HttpsClient(Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
+
+impl HttpsClient {
+    /// A client with these options.
+    ///
+    /// # Errors
+    /// [`NetError::Roots`] when the trusted certificates cannot be read.
+    pub fn new(options: &Options) -> Result<Self, NetError> {
+        let tls = tls(&options.roots)?;
+        let mut connector = HttpConnector::new_with_resolver(Names {
+            fixed: options.resolve,
+            gai: GaiResolver::new(),
+        });
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`NetError::Connection`] with the innermost causes, [`NetError::Answer`].
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NetError> {
+        let answer = self
+            .0
+            .request(request)
+            .await
+            .map_err(|error| NetError::Connection(chain(&error)))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|_| NetError::Answer)?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}
+
+fn tls(roots: &Roots) -> Result<ClientConfig, NetError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| NetError::Connection(error.to_string()))?;
+    match roots {
+        Roots::System => {
+            use hyper_rustls::ConfigBuilderExt as _;
+            let builder = builder
+                .with_native_roots()
+                .map_err(|error| NetError::Connection(error.to_string()))?;
+            Ok(builder.with_no_client_auth())
+        }
+        Roots::File(path) => Ok(builder
+            .with_root_certificates(read_roots(path)?)
+            .with_no_client_auth()),
+    }
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, NetError> {
+    let failed = |cause: String| NetError::Roots {
+        path: path.to_owned(),
+        cause,
+    };
+    let mut store = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        store
+            .add(certificate)
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(failed("holds no certificate".to_owned()));
+    }
+    Ok(store)
+}
+
+/// The words of an error and all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Turns names into addresses: the system's way, or one fixed address for all.
+#[derive(Clone)]
+struct Names {
+    fixed: Option<IpAddr>,
+    gai: GaiResolver,
+}
+
+impl tower::Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tower::Service::poll_ready(&mut self.gai, context)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        if let Some(address) = self.fixed {
+            return Box::pin(async move { Ok(vec![SocketAddr::new(address, 0)].into_iter()) });
+        }
+        let found = tower::Service::call(&mut self.gai, name);
+        Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })
+    }
+}

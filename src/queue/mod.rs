@@ -1,0 +1,5 @@
+//! What goes on without anybody calling.
+
+mod sweeper;
+
+pub use sweeper::Sweeper;
