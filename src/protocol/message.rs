@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::json::{Entry, Keep, scan, string_of, unescape};
+use super::json::{Entry, Keep, Only, scan, string_of, unescape};
 use super::{Address, Coordination, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 
 pub use attachment::Attachment;
@@ -93,7 +93,7 @@ impl Message {
             let rule = format_args!("must have no more than {} bytes", limits.message_size);
             return Err(MessageFault::new(ErrorCode::MessageTooLarge, "", rule));
         }
-        let (text, entries) = scan(&raw, Keep::Top, Some(b'{'))?;
+        let (text, entries) = scan(&raw, Keep::Top, Only::Object)?;
         let fields = read::fields(text, &entries, profile, limits)?;
         Ok(Self(Arc::new(Inner {
             entries: entries.into(),
