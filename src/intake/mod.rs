@@ -113,14 +113,6 @@ impl Intake {
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
     pub async fn accept(&self, arrival: Arrival) -> Result<Receipt, Refusal> {
-        let accepted = self.judge_and_store(arrival).await;
-        if let Err(refusal) = &accepted {
-            self.metrics.refused(refusal.code);
-        }
-        accepted
-    }
-
-    async fn judge_and_store(&self, arrival: Arrival) -> Result<Receipt, Refusal> {
         if !self.space.has_room() {
             return Err(Refusal::no_room());
         }
@@ -132,6 +124,9 @@ impl Intake {
             .is_some_and(|expires| expires <= now)
         {
             return Err(Refusal::new(ErrorCode::MessageExpired));
+        }
+        if envelope.origin == Origin::Submission && envelope.message.coordination().is_some() {
+            return Err(Refusal::no_workflows());
         }
         if envelope.message.hops() > MAX_HOPS {
             return Err(Refusal::new(ErrorCode::LoopDetected));

@@ -45,6 +45,14 @@ impl Refusal {
         }
     }
 
+    /// A submission asks for coordination, which this gateway does not offer: taking the message
+    /// without it would leave its sender waiting for results that never come.
+    #[must_use]
+    pub fn no_workflows() -> Self {
+        let message = "This gateway does not coordinate workflows: send the message without `coordination`.";
+        Self { message: Some(Cow::Borrowed(message)), ..Self::new(ErrorCode::CoordinationFailed) }
+    }
+
     /// Over `limit` bytes.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {

@@ -4,7 +4,7 @@
 //! never bounces. What a received one says is only a claim: whether its sender may speak for the
 //! failed recipients is for the caller to judge.
 
-use super::json::{scan_array, scan_object, string_of};
+use super::json::{items, scan_object, string_of};
 use super::message::{Message, SUPPORTED_VERSIONS, is_absent};
 use super::wire::Body;
 use super::{Address, IdempotencyKey, MessageId, Timestamp};
@@ -115,12 +115,8 @@ impl Bounce {
 
 /// At least one address, and nothing else.
 fn addresses(value: &str) -> Option<Vec<Address>> {
-    let places = scan_array(value.as_bytes()).ok()?;
-    let address = |place: std::ops::Range<usize>| {
-        let text = string_of(&value[place])?;
-        Address::parse(&text).ok()
-    };
-    let addresses: Option<Vec<Address>> = places.into_iter().map(address).collect();
+    let address = |item| Address::parse(&string_of(item)?).ok();
+    let addresses: Option<Vec<Address>> = items(value)?.map(address).collect();
     addresses.filter(|addresses| !addresses.is_empty())
 }
 

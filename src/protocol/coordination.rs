@@ -12,7 +12,7 @@ mod condition;
 use std::time::Duration;
 
 use super::Address;
-use super::json::{Member, scan_array, scan_object};
+use super::json::{Member, items, scan_object};
 use super::message::{Faults, Limits, Violation, is_absent};
 
 pub use condition::{Condition, ConditionFault};
@@ -224,20 +224,20 @@ impl<'a> Reader<'a> {
     fn conditional(&mut self, timeout: Duration) -> Option<Conditional> {
         let field = "coordination.conditions";
         let value = self.find("conditions").unwrap_or("[]");
-        let Ok(places) = scan_array(value.as_bytes()) else {
+        let Some(items) = items(value) else {
             self.faults.add(field, "must be an array");
             return None;
         };
-        if !(1..=MOST_CONDITIONS).contains(&places.len()) {
+        let items: Vec<&str> = items.take(MOST_CONDITIONS + 1).collect();
+        if !(1..=MOST_CONDITIONS).contains(&items.len()) {
             let rule = format_args!("must hold 1 to {MOST_CONDITIONS} conditions");
             self.faults.add(field, rule);
             return None;
         }
-        let branches: Vec<Option<Branch>> = places
-            .into_iter()
-            .enumerate()
-            .map(|(index, place)| self.branch(&value[place], index))
-            .collect();
+        let mut branches = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            branches.push(self.branch(item, index));
+        }
         let branches: Option<Vec<Branch>> = branches.into_iter().collect();
         let branches = branches?;
         self.check_participants(&branches);
@@ -287,19 +287,20 @@ impl<'a> Reader<'a> {
 
     /// A list of addresses, each once.
     fn addresses(&mut self, field: &str, value: &str) -> Vec<Address> {
-        let Ok(places) = scan_array(value.as_bytes()) else {
+        let Some(items) = items(value) else {
             self.faults.add(field, "must be an array of addresses");
             return Vec::new();
         };
-        if places.len() > self.most {
+        let items: Vec<&str> = items.take(self.most.saturating_add(1)).collect();
+        if items.len() > self.most {
             let rule = format_args!("must name no more than {} addresses", self.most);
             self.faults.add(field, rule);
             return Vec::new();
         }
-        let mut addresses = Vec::with_capacity(places.len());
-        for (index, place) in places.into_iter().enumerate() {
+        let mut addresses = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
             let field = format_args!("{field}[{index}]");
-            let Some(address) = self.faults.parsed(field, &value[place], Address::parse) else {
+            let Some(address) = self.faults.parsed(field, item, Address::parse) else {
                 continue;
             };
             if addresses.contains(&address) {

@@ -15,7 +15,8 @@ use std::fmt;
 use std::ops::Range;
 
 pub use canonical::canonical_text;
-pub(crate) use scanner::{Entry, Keep, scan};
+pub use scanner::Items;
+pub(crate) use scanner::{Entry, Keep, Only, scan};
 pub(crate) use strings::unescape;
 pub use strings::{string_of, write_string};
 
@@ -87,18 +88,18 @@ pub type Member<'a> = (Cow<'a, str>, Range<usize>);
 /// # Errors
 /// `text` is not one strict JSON object.
 pub fn scan_object(text: &[u8]) -> Result<Vec<Member<'_>>, JsonFault> {
-    let (text, entries) = scan(text, Keep::Top, Some(b'{'))?;
+    let (text, entries) = scan(text, Keep::Top, Only::Object)?;
     let member = |entry: &Entry| (unescape(entry.name.of(text)), entry.value.range());
     Ok(entries.iter().map(member).collect())
 }
 
-/// The places of the items of the array that `text` is.
+/// The items of an array that was scanned before, one by one; `None` if `value` is no array.
 ///
-/// # Errors
-/// `text` is not one strict JSON array.
-pub fn scan_array(text: &[u8]) -> Result<Vec<Range<usize>>, JsonFault> {
-    let (_, entries) = scan(text, Keep::Top, Some(b'['))?;
-    Ok(entries.iter().map(|entry| entry.value.range()).collect())
+/// Nothing is remembered, so an array of a million items costs no memory. The items end where the
+/// text is no JSON.
+#[must_use]
+pub fn items(value: &str) -> Option<Items<'_>> {
+    Items::of(value)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::json::{Entry, Keep, scan, string_of, unescape};
+use super::json::{Entry, Keep, Only, scan, string_of, unescape};
 use super::{Address, Coordination, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 
 pub use attachment::Attachment;
@@ -105,10 +105,14 @@ impl Message {
             let rule = format_args!("must have no more than {} bytes", limits.message_size);
             return Err(MessageFault::new(ErrorCode::MessageTooLarge, "", rule));
         }
+<<<<<<< HEAD
         let (text, entries) = scan(&raw, Keep::Top, Some(b'{'))?;
         // Without a readable sender the message is refused anyway; the stricter rules tell more.
         let profile =
             read::sender(text, &entries).map_or(Profile::Submission, |it| profile_of(&it));
+=======
+        let (text, entries) = scan(&raw, Keep::Top, Only::Object)?;
+>>>>>>> protocol
         let fields = read::fields(text, &entries, profile, limits)?;
         Ok(Self(Arc::new(Inner {
             entries: entries.into(),

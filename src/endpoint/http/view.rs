@@ -124,16 +124,8 @@ pub(super) fn full_message(stored: &StoredMessage, extra: &[(&str, &str)]) -> Re
         .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
     let mut members = vec![("sender_verification", verification.as_str())];
     members.extend_from_slice(extra);
-    let replace = Replace {
-        message_id: &stored.message_id,
-        idempotency_key: &key,
-        timestamp: message.timestamp().unwrap_or(stored.accepted_at),
-        recipients: None,
-        workflow_id: None,
-        amtp_headers: &[],
-        signature: None,
-        extra: &members,
-    };
+    let timestamp = message.timestamp().unwrap_or(stored.accepted_at);
+    let replace = Replace { extra: &members, ..Replace::identity(&stored.message_id, &key, timestamp) };
     raw(wire::build(&message, &replace))
 }
 

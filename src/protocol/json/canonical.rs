@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::strings::plain_prefix;
-use super::{Entry, JsonFault, Keep, scan, unescape, write_string};
+use super::{Entry, JsonFault, Keep, Only, scan, unescape, write_string};
 
 /// Appends `value` with members sorted by name, without blanks, strings in one spelling.
 ///
@@ -13,7 +13,7 @@ use super::{Entry, JsonFault, Keep, scan, unescape, write_string};
 /// # Errors
 /// `value` is not strict JSON; nothing was appended.
 pub fn canonical_text(value: &[u8], out: &mut Vec<u8>) -> Result<(), JsonFault> {
-    let (text, entries) = scan(value, Keep::Members, None)?;
+    let (text, entries) = scan(value, Keep::Members, Only::Value)?;
     out.reserve(text.len());
     let mut writer = Writer {
         text,

@@ -13,10 +13,10 @@ pub(super) const FEW: usize = 16;
 /// Longer names are cut in the texts of faults.
 pub(super) const SHOWN: usize = 64;
 
-/// What the scanner writes down about an object's members or an array's items.
+/// What the scanner writes down about a member of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
-    /// The name as written, without its quotes; empty for an item.
+    /// The name as written, without its quotes.
     pub(crate) name: Span,
     /// The value as written.
     pub(crate) value: Span,
@@ -46,18 +46,25 @@ impl Span {
 /// Which entries a scan keeps.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Keep {
-    /// The members or items of the outermost value.
+    /// None.
+    Nothing,
+    /// The members of the outermost object.
     Top,
     /// The members of every object, each before those inside its value.
     Members,
 }
 
-/// Checks a whole text and returns it with its entries. `first` is the byte it must begin with.
-pub(crate) fn scan(
-    text: &[u8],
-    keep: Keep,
-    first: Option<u8>,
-) -> Result<(&str, Vec<Entry>), JsonFault> {
+/// What a text may be.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Only {
+    /// An object.
+    Object,
+    /// Any value.
+    Value,
+}
+
+/// Checks a whole text and returns it with its entries.
+pub(crate) fn scan(text: &[u8], keep: Keep, only: Only) -> Result<(&str, Vec<Entry>), JsonFault> {
     let at_top = |offset: usize, kind| JsonFault {
         offset,
         path: String::new(),
@@ -68,17 +75,49 @@ pub(crate) fn scan(
     }
     let text = std::str::from_utf8(text)
         .map_err(|fault| at_top(fault.valid_up_to(), JsonFaultKind::Encoding))?;
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        names: Vec::with_capacity(FEW),
-        keep,
-        entries: Vec::with_capacity(FEW),
-    };
-    scanner
-        .document(first)
-        .map_err(|pending| pending.finish())?;
+    let mut scanner = Scanner::of(text, keep);
+    scanner.names.reserve(FEW);
+    scanner.entries.reserve(FEW);
+    scanner.document(only).map_err(|pending| pending.finish())?;
     Ok((text, scanner.entries))
+}
+
+/// The items of a scanned array; see [`super::items`].
+pub struct Items<'a> {
+    scanner: Scanner<'a>,
+    ended: bool,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn of(value: &'a str) -> Option<Self> {
+        let mut scanner = Scanner::of(value, Keep::Nothing);
+        scanner.skip_blanks();
+        if !scanner.accept(b'[') {
+            return None;
+        }
+        scanner.skip_blanks();
+        let ended = scanner.peek() == Some(b']');
+        Some(Self { scanner, ended })
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.ended {
+            return None;
+        }
+        let start = self.scanner.at;
+        self.ended = self.scanner.value(0).is_err();
+        if self.ended {
+            return None;
+        }
+        let item = &self.scanner.text[start..self.scanner.at];
+        self.scanner.skip_blanks();
+        self.ended = !self.scanner.accept(b',');
+        Some(item)
+    }
 }
 
 /// A fault on its way out; gains one path segment a level. Boxed to keep the good path small.
@@ -124,15 +163,20 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn document(&mut self, first: Option<u8>) -> Scan<()> {
+    const fn of(text: &'a str, keep: Keep) -> Self {
+        Self {
+            text,
+            at: 0,
+            names: Vec::new(),
+            keep,
+            entries: Vec::new(),
+        }
+    }
+
+    fn document(&mut self, only: Only) -> Scan<()> {
         self.skip_blanks();
-        if first.is_some_and(|first| self.peek() != Some(first)) {
-            let wanted = if first == Some(b'{') {
-                "an object"
-            } else {
-                "an array"
-            };
-            return self.expected(wanted);
+        if only == Only::Object && self.peek() != Some(b'{') {
+            return self.expected("an object");
         }
         self.value(0)?;
         self.skip_blanks();
@@ -198,17 +242,9 @@ impl<'a> Scanner<'a> {
             return Ok(());
         }
         for index in 0_usize.. {
-            let nameless = self.span(self.at);
-            // Below the top, the items of arrays are never kept: only members make the order of a canonical text.
-            let kept = match self.keep {
-                Keep::Top => self.kept(nameless, depth),
-                Keep::Members => None,
-            };
-            let value = self.at;
             if let Err(pending) = self.value(depth) {
                 return Err(pending.inside(format!("[{index}]")));
             }
-            self.close(kept, value);
             self.skip_blanks();
             if !self.accept(b',') {
                 break;
@@ -229,8 +265,10 @@ impl<'a> Scanner<'a> {
 
     /// Writes down that a value begins here, if such are kept; returns its index.
     fn kept(&mut self, name: Span, depth: usize) -> Option<usize> {
-        if self.keep == Keep::Top && depth > 1 {
-            return None;
+        match self.keep {
+            Keep::Nothing => return None,
+            Keep::Top if depth > 1 => return None,
+            Keep::Top | Keep::Members => {}
         }
         self.entries.push(Entry {
             name,

@@ -1,6 +1,6 @@
 //! References to files that lie elsewhere. AMTP 1.0, section 4.2.2.
 
-use super::super::json::{scan_array, scan_object};
+use super::super::json::{items, scan_object};
 use super::{Faults, Profile, is_absent};
 
 /// A reference to a file; the file itself does not travel.
@@ -22,15 +22,18 @@ pub struct Attachment {
 
 /// Reads the member `attachments`.
 pub(super) fn read(value: &str, profile: Profile, faults: &mut Faults) -> Box<[Attachment]> {
-    let Ok(places) = scan_array(value.as_bytes()) else {
+    let Some(items) = items(value) else {
         faults.add("attachments", "must be an array");
         return Box::default();
     };
-    places
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, place)| read_one(&value[place], index, profile, faults))
-        .collect()
+    let mut attachments = Vec::new();
+    for (index, item) in items.enumerate() {
+        attachments.extend(read_one(item, index, profile, faults));
+        if faults.is_full() {
+            break;
+        }
+    }
+    attachments.into()
 }
 
 fn read_one(

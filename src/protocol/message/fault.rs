@@ -130,6 +130,11 @@ impl Faults {
         self.0.is_empty()
     }
 
+    /// Whether further faults would be dropped: time to stop reading.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MOST_VIOLATIONS
+    }
+
     pub(crate) fn into_violations(self) -> Vec<Violation> {
         self.0
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::json::{Entry, Keep, scan, string_of, unescape};
+use super::super::json::{Entry, Keep, Only, scan, string_of, unescape};
 use super::super::{Address, Timestamp};
 use super::{Faults, Profile, is_absent};
 
@@ -69,7 +69,7 @@ pub(super) fn read(
     profile: Profile,
     faults: &mut Faults,
 ) -> Headers {
-    let Ok((_, entries)) = scan(object.as_bytes(), Keep::Top, Some(b'{')) else {
+    let Ok((_, entries)) = scan(object.as_bytes(), Keep::Top, Only::Object) else {
         faults.add("headers", "must be an object");
         return Headers::default();
     };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::super::coordination::Coordination;
-use super::super::json::{Entry, scan_array, string_of, unescape};
+use super::super::json::{Entry, items, string_of, unescape};
 use super::super::{Address, ErrorCode, IdempotencyKey, MessageId, SchemaId, Timestamp};
 use super::attachment::{self, Attachment};
 use super::headers::{self, Headers};
@@ -12,6 +12,9 @@ use super::{Faults, Limits, MessageFault, Profile, SUPPORTED_VERSIONS, is_absent
 
 /// The longest subject, in bytes: the longest line of a mail.
 const LONGEST_SUBJECT: usize = 998;
+
+/// How often each allowed recipient may be written, on average, before we stop reading.
+const MOST_REPEATS: usize = 10;
 
 /// What the known members say. Members that are kept as raw text are places in the message.
 #[derive(Debug)]
@@ -163,29 +166,32 @@ impl Reader<'_> {
 
     /// The distinct recipients in order; `None` if there are too few or too many.
     fn recipients(&mut self, value: &str) -> Option<Vec<Address>> {
-        let Ok(places) = scan_array(value.as_bytes()) else {
+        let Some(items) = items(value) else {
             self.faults
                 .add("recipients", "must be an array of addresses");
             return None;
         };
+        let most = self.limits.recipients;
         let mut seen = HashSet::new();
-        let mut distinct = Vec::with_capacity(places.len().min(self.limits.recipients));
-        for (index, place) in places.iter().enumerate() {
-            let Some(address) = self.recipient(&value[place.clone()], index) else {
-                continue;
-            };
-            if !is_new(&address, &distinct, &mut seen) {
-                continue;
+        let mut distinct = Vec::new();
+        let mut written = 0;
+        for item in items {
+            written += 1;
+            if let Some(address) = self.recipient(item, written - 1)
+                && is_new(&address, &distinct, &mut seen)
+            {
+                distinct.push(address);
             }
-            if distinct.len() == self.limits.recipients {
-                let most = self.limits.recipients;
+            if distinct.len() > most || written > most.saturating_mul(MOST_REPEATS) {
                 let rule = format_args!("must name no more than {most} addresses");
                 self.faults.add("recipients", rule);
                 return None;
             }
-            distinct.push(address);
+            if self.recipient_faults.is_full() {
+                return None;
+            }
         }
-        if places.is_empty() {
+        if written == 0 {
             self.faults
                 .add("recipients", "must name at least one address");
         }

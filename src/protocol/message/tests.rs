@@ -238,6 +238,12 @@ fn duplicate_recipients_collapse_before_they_are_counted() {
         told(&fault),
         "INVALID_MESSAGE_FORMAT recipients: must name no more than 20 addresses"
     );
+    let again = vec![json!("a@two.example"); 201];
+    assert!(submission(json!({ "recipients": again[..200] })).is_ok());
+    assert_eq!(
+        submission(json!({ "recipients": again })).unwrap_err(),
+        fault
+    );
 }
 
 #[test]

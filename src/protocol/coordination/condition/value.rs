@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::super::super::json::{canonical_text, scan_array, scan_object, string_of};
+use super::super::super::json::{canonical_text, items, scan_object, string_of};
 
 /// Paths may not have more steps: each step reads the rest of the payload once.
 const LONGEST: usize = 16;
@@ -44,10 +44,7 @@ impl Path {
                 let (_, place) = members.into_iter().find(|(name, _)| *name == **wanted)?;
                 Some(&value[place])
             }
-            Step::Index(index) => {
-                let places = scan_array(value.as_bytes()).ok()?;
-                Some(&value[places.get(*index)?.clone()])
-            }
+            Step::Index(index) => items(value)?.nth(*index),
         })
     }
 }
