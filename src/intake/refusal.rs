@@ -49,8 +49,12 @@ impl Refusal {
     /// without it would leave its sender waiting for results that never come.
     #[must_use]
     pub fn no_workflows() -> Self {
-        let message = "This gateway does not coordinate workflows: send the message without `coordination`.";
-        Self { message: Some(Cow::Borrowed(message)), ..Self::new(ErrorCode::CoordinationFailed) }
+        let message =
+            "This gateway does not coordinate workflows: send the message without `coordination`.";
+        Self {
+            message: Some(Cow::Borrowed(message)),
+            ..Self::new(ErrorCode::CoordinationFailed)
+        }
     }
 
     /// Over `limit` bytes.

@@ -105,14 +105,10 @@ impl Message {
             let rule = format_args!("must have no more than {} bytes", limits.message_size);
             return Err(MessageFault::new(ErrorCode::MessageTooLarge, "", rule));
         }
-<<<<<<< HEAD
-        let (text, entries) = scan(&raw, Keep::Top, Some(b'{'))?;
+        let (text, entries) = scan(&raw, Keep::Top, Only::Object)?;
         // Without a readable sender the message is refused anyway; the stricter rules tell more.
         let profile =
             read::sender(text, &entries).map_or(Profile::Submission, |it| profile_of(&it));
-=======
-        let (text, entries) = scan(&raw, Keep::Top, Only::Object)?;
->>>>>>> protocol
         let fields = read::fields(text, &entries, profile, limits)?;
         Ok(Self(Arc::new(Inner {
             entries: entries.into(),

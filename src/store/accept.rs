@@ -215,7 +215,7 @@ fn decide(
             (_, Plan::Refused(code)) => Fate::Refused(*code),
             (Some(mid), _) => Fate::Known(mid),
             (None, Plan::Inbox { mailbox }) => match mailboxes.take(*mailbox) {
-                Some(seq) => rows.inbox(*mailbox, seq, mid, envelope, &recipient.address),
+                Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, &recipient.address),
                 None => Fate::Refused(ErrorCode::AgentUnknown),
             },
             (None, Plan::Queue { .. }) => {
@@ -337,8 +337,7 @@ impl Rows {
 
     fn inbox(
         &mut self,
-        mailbox: i64,
-        seq: i64,
+        (mailbox, seq): (i64, i64),
         mid: i64,
         envelope: &Envelope,
         address: &Address,

@@ -68,22 +68,14 @@ impl Verb for Sweep {
     ) -> sqlx::Result<Swept> {
         let mut swept = Swept::default();
         let mut mids = Vec::new();
-        self.settled(
-            tx,
-            settled::CLASS_ORDINARY,
-            self.rules.settled,
-            &mut swept,
-            &mut mids,
-        )
-        .await?;
-        self.settled(
-            tx,
-            settled::CLASS_ACKNOWLEDGED,
-            self.rules.acknowledged,
-            &mut swept,
-            &mut mids,
-        )
-        .await?;
+        for (class, kept) in [
+            (settled::CLASS_ORDINARY, self.rules.settled),
+            (settled::CLASS_ACKNOWLEDGED, self.rules.acknowledged),
+        ] {
+            let gone = self.settled(tx, class, kept).await?;
+            tally(&mut swept, gone.len());
+            mids.extend(gone);
+        }
         self.deleted_agents(tx, &mut swept, &mut mids, topics)
             .await?;
         swept.messages += forget_messages(tx, mids).await?;
@@ -104,9 +96,7 @@ impl Sweep {
         tx: &mut Connection,
         class: i64,
         kept: Duration,
-        swept: &mut Swept,
-        mids: &mut Vec<i64>,
-    ) -> sqlx::Result<()> {
+    ) -> sqlx::Result<Vec<i64>> {
         let delete = Statement::new(
             "DELETE FROM settled WHERE id IN (SELECT id FROM settled WHERE class = ? AND settled_at < ? \
              ORDER BY settled_at LIMIT ?) RETURNING mid",
@@ -114,10 +104,7 @@ impl Sweep {
         .bind(class)
         .bind(self.before(kept))
         .bind(STEP);
-        let gone = numbers(&tx.rows(delete).await?)?;
-        tally(swept, gone.len());
-        mids.extend(gone);
-        Ok(())
+        numbers(&tx.rows(delete).await?)
     }
 
     /// Clears away the inbox and the queue of agents that were deleted, then the agents.

@@ -600,6 +600,18 @@ async fn a_queued_delivery_can_be_cancelled_once() {
     assert_eq!(tracked[0].recipients[0].status, DeliveryStatus::Cancelled);
 }
 
+fn list(party: Party, limit: usize, before: Option<i64>) -> ListQuery {
+    ListQuery {
+        party,
+        sender: None,
+        recipient: None,
+        since: None,
+        before,
+        limit,
+        offset: 0,
+    }
+}
+
 #[tokio::test]
 async fn parties_see_their_own_part_and_lists_are_newest_first() {
     let bench = Bench::new().await;
@@ -639,15 +651,6 @@ async fn parties_see_their_own_part_and_lists_are_newest_first() {
     );
     assert_eq!(seen(party(eve, "eve@a.test"), one.clone()).await, Some(1));
     assert_eq!(seen(party(alice, "alice@a.test"), two.clone()).await, None);
-    let list = |party: Party, limit, before| ListQuery {
-        party,
-        sender: None,
-        recipient: None,
-        since: None,
-        before,
-        limit,
-        offset: 0,
-    };
     let ids = |page: &super::MessagePage| -> Vec<String> {
         page.messages
             .iter()
