@@ -14,6 +14,7 @@
 pub mod protocol;
 
 pub mod clock;
+pub mod config;
 pub mod envelope;
 pub mod events;
 pub mod net;
@@ -26,3 +27,9 @@ pub mod auth;
 
 pub mod intake;
 pub mod queue;
+
+pub mod endpoint;
+
+pub mod cli;
+pub mod gateway;
+pub mod lifecycle;

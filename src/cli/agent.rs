@@ -147,14 +147,28 @@ impl Settings {
             }
         };
         let word = |value: &dyn ToString| Value::from(value.to_string());
-        set("delivery_mode", self.mode.map(|mode| word(&format!("{mode:?}").to_lowercase())));
+        set(
+            "delivery_mode",
+            self.mode
+                .map(|mode| word(&format!("{mode:?}").to_lowercase())),
+        );
         set("push_target", self.target.map(Value::from));
-        set("supported_schemas", (!self.schemas.is_empty()).then(|| json!(self.schemas)));
-        set("capabilities", (!self.capabilities.is_empty()).then(|| json!(self.capabilities)));
+        set(
+            "supported_schemas",
+            (!self.schemas.is_empty()).then(|| json!(self.schemas)),
+        );
+        set(
+            "capabilities",
+            (!self.capabilities.is_empty()).then(|| json!(self.capabilities)),
+        );
         set("role", self.role.map(Value::from));
         set("description", self.description.map(Value::from));
         set("listed", self.listed.map(Value::from));
-        set("replies", self.replies.map(|replies| word(&format!("{replies:?}").to_lowercase())));
+        set(
+            "replies",
+            self.replies
+                .map(|replies| word(&format!("{replies:?}").to_lowercase())),
+        );
         if !self.headers.is_empty() {
             set("headers", Some(headers(&self.headers)?));
         }
@@ -176,10 +190,20 @@ fn headers(given: &[String]) -> Result<Value> {
 impl AgentCommand {
     pub(super) async fn run(self) -> Result<()> {
         match self.what {
-            What::Add { name, settings, target } => add(&target.connect()?, name, settings).await,
+            What::Add {
+                name,
+                settings,
+                target,
+            } => add(&target.connect()?, name, settings).await,
             What::List { target } => list(&target.connect()?).await,
             What::Show { name, target } => show(&target.connect()?, &name).await,
-            What::Set { name, settings, active, inactive, target } => {
+            What::Set {
+                name,
+                settings,
+                active,
+                inactive,
+                target,
+            } => {
                 let mut members = settings.members()?;
                 if active || inactive {
                     members.insert("active".to_owned(), Value::from(active));
@@ -187,9 +211,22 @@ impl AgentCommand {
                 set(&target.connect()?, &name, members).await
             }
             What::Remove { name, target } => remove(&target.connect()?, &name).await,
-            What::RotateKey { name, overlap, target } => rotate(&target.connect()?, &name, &overlap).await,
-            What::RevokeKey { name, key_id, target } => revoke(&target.connect()?, &name, &key_id).await,
-            What::EnrolmentToken { names, uses, expires_in, target } => {
+            What::RotateKey {
+                name,
+                overlap,
+                target,
+            } => rotate(&target.connect()?, &name, &overlap).await,
+            What::RevokeKey {
+                name,
+                key_id,
+                target,
+            } => revoke(&target.connect()?, &name, &key_id).await,
+            What::EnrolmentToken {
+                names,
+                uses,
+                expires_in,
+                target,
+            } => {
                 let form = json!({ "names": names, "uses": uses, "expires_in": expires_in });
                 enrolment_token(&target.connect()?, &form).await
             }
@@ -204,7 +241,9 @@ fn path(name: &str) -> String {
 async fn add(gateway: &Gateway, name: String, settings: Settings) -> Result<()> {
     let mut form = settings.members()?;
     form.insert("address".to_owned(), Value::from(name));
-    let answer = gateway.call(Method::POST, "/v1/admin/agents", Some(&Value::Object(form))).await?;
+    let answer = gateway
+        .call(Method::POST, "/v1/admin/agents", Some(&Value::Object(form)))
+        .await?;
     if gateway.json {
         return print_json(&answer);
     }
@@ -214,7 +253,10 @@ async fn add(gateway: &Gateway, name: String, settings: Settings) -> Result<()> 
 }
 
 fn print_key(answer: &Value) {
-    println!("Its API key, shown only now:\n\n  {}\n", plain(&answer["agent"]["api_key"]));
+    println!(
+        "Its API key, shown only now:\n\n  {}\n",
+        plain(&answer["agent"]["api_key"])
+    );
 }
 
 async fn list(gateway: &Gateway) -> Result<()> {
@@ -254,7 +296,9 @@ async fn list(gateway: &Gateway) -> Result<()> {
 
 async fn show(gateway: &Gateway, name: &str) -> Result<()> {
     let agent = gateway.call(Method::GET, &path(name), None).await?;
-    let keys = gateway.call(Method::GET, &format!("{}/keys", path(name)), None).await?;
+    let keys = gateway
+        .call(Method::GET, &format!("{}/keys", path(name)), None)
+        .await?;
     if gateway.json {
         return print_json(&json!({ "agent": agent["agent"], "keys": keys["keys"] }));
     }
@@ -263,13 +307,25 @@ async fn show(gateway: &Gateway, name: &str) -> Result<()> {
     }
     println!();
     let keys: Vec<Value> = keys["keys"].as_array().cloned().unwrap_or_default();
-    print_table(&keys, &[("key", "id"), ("made", "created_at"), ("ends", "expires_at")]);
+    print_table(
+        &keys,
+        &[
+            ("key", "id"),
+            ("made", "created_at"),
+            ("ends", "expires_at"),
+        ],
+    );
     Ok(())
 }
 
 async fn set(gateway: &Gateway, name: &str, members: Map<String, Value>) -> Result<()> {
-    anyhow::ensure!(!members.is_empty(), "nothing to change: see `amtpd agent set --help`");
-    let answer = gateway.call(Method::PATCH, &path(name), Some(&Value::Object(members))).await?;
+    anyhow::ensure!(
+        !members.is_empty(),
+        "nothing to change: see `amtpd agent set --help`"
+    );
+    let answer = gateway
+        .call(Method::PATCH, &path(name), Some(&Value::Object(members)))
+        .await?;
     if gateway.json {
         return print_json(&answer);
     }
@@ -288,17 +344,32 @@ async fn remove(gateway: &Gateway, name: &str) -> Result<()> {
 
 async fn rotate(gateway: &Gateway, name: &str, overlap: &str) -> Result<()> {
     let form = json!({ "overlap": overlap });
-    let answer = gateway.call(Method::POST, &format!("{}/rotate-key", path(name)), Some(&form)).await?;
+    let answer = gateway
+        .call(
+            Method::POST,
+            &format!("{}/rotate-key", path(name)),
+            Some(&form),
+        )
+        .await?;
     if gateway.json {
         return print_json(&answer);
     }
-    println!("New key of {}; the old ones end in {overlap}.", plain(&answer["agent"]["address"]));
+    println!(
+        "New key of {}; the old ones end in {overlap}.",
+        plain(&answer["agent"]["address"])
+    );
     print_key(&answer);
     Ok(())
 }
 
 async fn revoke(gateway: &Gateway, name: &str, key_id: &str) -> Result<()> {
-    gateway.call(Method::DELETE, &format!("{}/keys/{}", path(name), segment(key_id)), None).await?;
+    gateway
+        .call(
+            Method::DELETE,
+            &format!("{}/keys/{}", path(name), segment(key_id)),
+            None,
+        )
+        .await?;
     if gateway.json {
         return print_json(&json!({ "revoked": key_id }));
     }
@@ -307,7 +378,9 @@ async fn revoke(gateway: &Gateway, name: &str, key_id: &str) -> Result<()> {
 }
 
 async fn enrolment_token(gateway: &Gateway, form: &Value) -> Result<()> {
-    let answer = gateway.call(Method::POST, "/v1/admin/enrolment-tokens", Some(form)).await?;
+    let answer = gateway
+        .call(Method::POST, "/v1/admin/enrolment-tokens", Some(form))
+        .await?;
     if gateway.json {
         return print_json(&answer);
     }

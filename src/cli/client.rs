@@ -11,6 +11,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use http_body_util::Full;
 use hyper::{Method, Request};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Profile;
@@ -20,7 +21,12 @@ use crate::net::{HttpsClient, Options, Roots};
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
     /// The gateway's URL, such as https://amtp.example.com
-    #[arg(long, value_name = "URL", env = "AMTP_GATEWAY", help_heading = "Connection")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AMTP_GATEWAY",
+        help_heading = "Connection"
+    )]
     gateway: Option<String>,
     /// The file that holds the key (or the key itself in AMTP_KEY)
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
@@ -34,7 +40,12 @@ pub(super) struct Target {
     #[arg(long, value_name = "IP", help_heading = "Connection")]
     resolve: Option<IpAddr>,
     /// Take what is not given from this file instead of the profile in your configuration folder
-    #[arg(long, value_name = "FILE", env = "AMTP_PROFILE", help_heading = "Connection")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AMTP_PROFILE",
+        help_heading = "Connection"
+    )]
     profile: Option<PathBuf>,
     /// Print JSON for programs
     #[arg(long, help_heading = "Output")]
@@ -63,13 +74,20 @@ impl Target {
         )?;
         let key = match (self.key, self.key_file.or(profile.key_file)) {
             (Some(key), _) => key,
-            (None, Some(path)) => {
-                std::fs::read_to_string(&path).with_context(|| format!("key file {}", path.display()))?
+            (None, Some(path)) => std::fs::read_to_string(&path)
+                .with_context(|| format!("key file {}", path.display()))?,
+            (None, None) => {
+                bail!("which key? give --key-file FILE, or the key in AMTP_KEY, or a profile")
             }
-            (None, None) => bail!("which key? give --key-file FILE, or the key in AMTP_KEY, or a profile"),
         };
-        let roots = self.ca_file.or(profile.ca_file).map_or(Roots::System, Roots::File);
-        let client = HttpsClient::new(&Options { roots, resolve: self.resolve.or(profile.resolve) })?;
+        let roots = self
+            .ca_file
+            .or(profile.ca_file)
+            .map_or(Roots::System, Roots::File);
+        let client = HttpsClient::new(&Options {
+            roots,
+            resolve: self.resolve.or(profile.resolve),
+        })?;
         Ok(Gateway {
             client,
             base: base.trim_end_matches('/').to_owned(),
@@ -83,22 +101,43 @@ impl Target {
 impl Gateway {
     /// Sends a request with the key as bearer; an error answer becomes an error that says what the
     /// gateway said.
-    pub(super) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
+        let body = body.map(serde_json::to_vec).transpose()?;
+        self.request(method, path, body).await
+    }
+
+    /// Posts anything that can be written as JSON.
+    pub(super) async fn submit(&self, path: &str, body: &impl Serialize) -> Result<Value> {
+        self.request(Method::POST, path, Some(serde_json::to_vec(body)?))
+            .await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let mut request = Request::builder()
             .method(method)
             .uri(&url)
             .header("authorization", format!("Bearer {}", self.key))
-            .header("user-agent", concat!("amtpd-cli/", env!("CARGO_PKG_VERSION")));
-        let body = match body {
-            Some(value) => {
-                request = request.header("content-type", "application/json");
-                Bytes::from(serde_json::to_vec(value)?)
-            }
-            None => Bytes::new(),
-        };
-        let request = request.body(Full::new(body)).with_context(|| format!("{url} is not a URL"))?;
-        let answer = self.client.send(request).await.with_context(|| url.clone())?;
+            .header(
+                "user-agent",
+                concat!("amtpd-cli/", env!("CARGO_PKG_VERSION")),
+            );
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .with_context(|| format!("{url} is not a URL"))?;
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .with_context(|| url.clone())?;
         let status = answer.status();
         let text = answer.into_body();
         if !status.is_success() {
@@ -107,7 +146,8 @@ impl Gateway {
         if text.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&text).with_context(|| format!("{url} did not answer JSON: is it a gateway?"))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{url} did not answer JSON: is it a gateway?"))
     }
 
     /// The address a command speaks for.
@@ -128,13 +168,29 @@ fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
         error["code"].as_str().unwrap_or("error"),
         error["message"].as_str().unwrap_or_default()
     );
-    for fault in error["details"]["validation_errors"].as_array().into_iter().flatten() {
+    for fault in error["details"]["validation_errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let field = fault["field"].as_str().unwrap_or_default();
-        let _ = write!(text, "\n  {field}: {}", fault["error"].as_str().unwrap_or_default());
+        let _ = write!(
+            text,
+            "\n  {field}: {}",
+            fault["error"].as_str().unwrap_or_default()
+        );
     }
-    for fault in error["details"]["recipients"].as_array().into_iter().flatten() {
+    for fault in error["details"]["recipients"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let address = fault["address"].as_str().unwrap_or_default();
-        let _ = write!(text, "\n  {address}: {}", fault["error_code"].as_str().unwrap_or_default());
+        let _ = write!(
+            text,
+            "\n  {address}: {}",
+            fault["error_code"].as_str().unwrap_or_default()
+        );
     }
     anyhow!(text)
 }
@@ -144,7 +200,16 @@ pub(super) fn segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b'+' | b':' => {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'@'
+            | b'+'
+            | b':' => {
                 escaped.push(char::from(byte));
             }
             _ => {
@@ -164,7 +229,9 @@ pub(super) fn print_json(value: &Value) -> Result<()> {
 /// Prints objects as a table: a column a member, named by its heading.
 pub(super) fn print_table(rows: &[Value], columns: &[(&str, &str)]) {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns.iter().map(|(heading, _)| heading.to_uppercase()));
     for row in rows {
         table.add_row(columns.iter().map(|(_, member)| plain(&row[*member])));
@@ -180,7 +247,9 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -30,8 +30,13 @@ impl MigrateCommand {
         let path = config.store.path.clone();
         let _lock = StoreLock::take(&path)?;
         let options = StoreOptions { path: path.clone() };
-        let (store, _committer) =
-            store::open(&options, Events::default(), Metrics::default(), Clock::system()).await?;
+        let (store, _committer) = store::open(
+            &options,
+            Events::default(),
+            Metrics::default(),
+            Clock::system(),
+        )
+        .await?;
         store.ping().await?;
         if self.json {
             return print_json(&json!({ "database": path, "migrated": true }));
@@ -95,7 +100,12 @@ impl RestoreCommand {
         if self.json {
             return print_json(&json!({ "database": path, "holds": report, "replaced": kept }));
         }
-        println!("{} is restored: {} messages, {} agents.", path.display(), report.messages, report.agents);
+        println!(
+            "{} is restored: {} messages, {} agents.",
+            path.display(),
+            report.messages,
+            report.agents
+        );
         if let Some(kept) = kept {
             println!("What was there is kept as {}.", kept.display());
         }

@@ -5,6 +5,8 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use hyper::Method;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::{Gateway, Target, plain, print_json, print_table, segment};
@@ -46,18 +48,29 @@ pub(super) struct SendCommand {
 impl SendCommand {
     pub(super) async fn run(self) -> Result<()> {
         let gateway = self.target.clone().connect()?;
-        let message = self.message(gateway.address(self.from.clone())?)?;
-        let receipt = gateway.call(Method::POST, "/v1/messages", Some(&message)).await?;
+        let sender = gateway.address(self.from.clone())?;
+        let message = self.message(sender)?;
+        let receipt = gateway.submit("/v1/messages", &message).await?;
         if gateway.json {
             return print_json(&receipt);
         }
         println!("Accepted as {}.", plain(&receipt["message_id"]));
-        let recipients: Vec<Value> = receipt["recipients"].as_array().cloned().unwrap_or_default();
-        print_table(&recipients, &[("recipient", "address"), ("status", "status"), ("error", "error_code")]);
+        let recipients: Vec<Value> = receipt["recipients"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        print_table(
+            &recipients,
+            &[
+                ("recipient", "address"),
+                ("status", "status"),
+                ("error", "error_code"),
+            ],
+        );
         Ok(())
     }
 
-    fn message(self, sender: String) -> Result<Value> {
+    fn message(self, sender: String) -> Result<Outgoing> {
         let mut message = Map::new();
         message.insert("version".to_owned(), Value::from("1.0"));
         message.insert("sender".to_owned(), Value::from(sender));
@@ -76,28 +89,44 @@ impl SendCommand {
         if !self.headers.is_empty() {
             let mut headers = Map::new();
             for header in &self.headers {
-                let (name, value) =
-                    header.split_once('=').with_context(|| format!("--header {header:?}: must be NAME=VALUE"))?;
+                let (name, value) = header
+                    .split_once('=')
+                    .with_context(|| format!("--header {header:?}: must be NAME=VALUE"))?;
                 headers.insert(name.to_owned(), Value::from(value));
             }
             message.insert("headers".to_owned(), Value::Object(headers));
         }
-        message.insert("payload".to_owned(), payload(&self.payload)?);
-        Ok(Value::Object(message))
+        Ok(Outgoing {
+            members: message,
+            payload: payload(&self.payload)?,
+        })
     }
 }
 
-fn payload(given: &str) -> Result<Value> {
+/// A message whose payload is sent as it was given: numbers keep their text.
+#[derive(Serialize)]
+struct Outgoing {
+    #[serde(flatten)]
+    members: Map<String, Value>,
+    payload: Box<RawValue>,
+}
+
+fn payload(given: &str) -> Result<Box<RawValue>> {
     let text = match given.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("payload file {path}"))?,
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("payload file {path}"))?
+        }
         None if given == "-" => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("payload from standard input")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("payload from standard input")?;
             text
         }
         None => given.to_owned(),
     };
-    serde_json::from_str(&text).context("--payload is not JSON; text needs quotes of its own: '\"hello\"'")
+    serde_json::from_str(&text)
+        .context("--payload is not JSON; text needs quotes of its own: '\"hello\"'")
 }
 
 /// Read and acknowledge an agent's mail.
@@ -161,7 +190,12 @@ enum InboxWhat {
 impl InboxCommand {
     pub(super) async fn run(self) -> Result<()> {
         match self.what {
-            InboxWhat::List { address, limit, unread, target } => {
+            InboxWhat::List {
+                address,
+                limit,
+                unread,
+                target,
+            } => {
                 let gateway = target.connect()?;
                 let filter = if unread { "&status=unread" } else { "" };
                 let path = format!("{}?limit={limit}{filter}", inbox(&gateway, address)?);
@@ -172,24 +206,45 @@ impl InboxCommand {
                 print_mail(&page);
                 Ok(())
             }
-            InboxWhat::Show { message_id, address, target } => {
+            InboxWhat::Show {
+                message_id,
+                address,
+                target,
+            } => {
                 let gateway = target.connect()?;
                 print_json(&find(&gateway, address, &message_id).await?)
             }
-            InboxWhat::Ack { message_ids, address, target } => {
+            InboxWhat::Ack {
+                message_ids,
+                address,
+                target,
+            } => {
                 let gateway = target.connect()?;
                 let path = format!("{}/ack", inbox(&gateway, address)?);
-                let answer =
-                    gateway.call(Method::POST, &path, Some(&json!({ "message_ids": message_ids }))).await?;
+                let answer = gateway
+                    .call(
+                        Method::POST,
+                        &path,
+                        Some(&json!({ "message_ids": message_ids })),
+                    )
+                    .await?;
                 if gateway.json {
                     return print_json(&answer);
                 }
                 let missing = plain(&answer["not_found"]);
-                ensure!(missing.is_empty() || missing == "-", "not in the inbox: {missing}");
+                ensure!(
+                    missing.is_empty() || missing == "-",
+                    "not in the inbox: {missing}"
+                );
                 println!("Acknowledged {}.", message_ids.len());
                 Ok(())
             }
-            InboxWhat::Watch { address, ack, count, target } => {
+            InboxWhat::Watch {
+                address,
+                ack,
+                count,
+                target,
+            } => {
                 let gateway = target.connect()?;
                 let inbox = inbox(&gateway, address)?;
                 watch(&gateway, &inbox, ack, count).await
@@ -210,7 +265,14 @@ fn print_mail(page: &Value) {
     }
     print_table(
         &messages,
-        &[("id", "message_id"), ("from", "sender"), ("subject", "subject"), ("schema", "schema"), ("sent", "timestamp"), ("status", "status")],
+        &[
+            ("id", "message_id"),
+            ("from", "sender"),
+            ("subject", "subject"),
+            ("schema", "schema"),
+            ("sent", "timestamp"),
+            ("status", "status"),
+        ],
     );
     if page["has_more"] == Value::Bool(true) {
         println!("More waits: raise --limit.");
@@ -221,12 +283,24 @@ async fn find(gateway: &Gateway, address: Option<String>, id: &str) -> Result<Va
     let inbox = inbox(gateway, address)?;
     let mut cursor = String::new();
     loop {
-        let page = gateway.call(Method::GET, &format!("{inbox}?limit=1000&cursor={cursor}"), None).await?;
+        let page = gateway
+            .call(
+                Method::GET,
+                &format!("{inbox}?limit=1000&cursor={cursor}"),
+                None,
+            )
+            .await?;
         let messages = page["messages"].as_array().cloned().unwrap_or_default();
-        if let Some(found) = messages.into_iter().find(|message| message["message_id"] == id) {
+        if let Some(found) = messages
+            .into_iter()
+            .find(|message| message["message_id"] == id)
+        {
             return Ok(found);
         }
-        page["next_cursor"].as_str().with_context(|| format!("{id} is not in the inbox"))?.clone_into(&mut cursor);
+        page["next_cursor"]
+            .as_str()
+            .with_context(|| format!("{id} is not in the inbox"))?
+            .clone_into(&mut cursor);
     }
 }
 
@@ -242,7 +316,9 @@ async fn watch(gateway: &Gateway, inbox: &str, ack: bool, count: Option<usize>) 
                 position.clone_into(&mut cursor);
             }
             if ack && let Some(id) = message["message_id"].as_str() {
-                gateway.call(Method::DELETE, &format!("{inbox}/{}", segment(id)), None).await?;
+                gateway
+                    .call(Method::DELETE, &format!("{inbox}/{}", segment(id)), None)
+                    .await?;
             }
             seen += 1;
             if count.is_some_and(|count| seen >= count) {
@@ -294,12 +370,22 @@ enum MessageWhat {
 impl MessageCommand {
     pub(super) async fn run(self) -> Result<()> {
         match self.what {
-            MessageWhat::List { status, sender, recipient, since, limit, target } => {
+            MessageWhat::List {
+                status,
+                sender,
+                recipient,
+                since,
+                limit,
+                target,
+            } => {
                 let gateway = target.connect()?;
                 let mut path = format!("/v1/messages?limit={limit}");
-                for (name, value) in
-                    [("status", status), ("sender", sender), ("recipient", recipient), ("since", since)]
-                {
+                for (name, value) in [
+                    ("status", status),
+                    ("sender", sender),
+                    ("recipient", recipient),
+                    ("since", since),
+                ] {
                     if let Some(value) = value {
                         // In a query a plus means a blank.
                         path.push_str(&format!("&{name}={}", segment(&value).replace('+', "%2B")));
@@ -312,7 +398,14 @@ impl MessageCommand {
                 let messages: Vec<Value> = page["messages"].as_array().cloned().unwrap_or_default();
                 print_table(
                     &messages,
-                    &[("id", "message_id"), ("from", "sender"), ("to", "recipients"), ("subject", "subject"), ("accepted", "created_at"), ("status", "status")],
+                    &[
+                        ("id", "message_id"),
+                        ("from", "sender"),
+                        ("to", "recipients"),
+                        ("subject", "subject"),
+                        ("accepted", "created_at"),
+                        ("status", "status"),
+                    ],
                 );
                 Ok(())
             }
@@ -329,10 +422,20 @@ impl MessageCommand {
                     }
                 }
                 println!();
-                let recipients: Vec<Value> = message["recipient_status"].as_array().cloned().unwrap_or_default();
+                let recipients: Vec<Value> = message["recipient_status"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
                 print_table(
                     &recipients,
-                    &[("recipient", "address"), ("status", "status"), ("since", "timestamp"), ("attempts", "attempts"), ("acknowledged", "acknowledged_at"), ("error", "error_code")],
+                    &[
+                        ("recipient", "address"),
+                        ("status", "status"),
+                        ("since", "timestamp"),
+                        ("attempts", "attempts"),
+                        ("acknowledged", "acknowledged_at"),
+                        ("error", "error_code"),
+                    ],
                 );
                 Ok(())
             }

@@ -54,12 +54,20 @@ impl Profile {
     /// # Errors
     /// [`ProfileFault`].
     pub fn load(path: &Path) -> Result<Self, ProfileFault> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| ProfileFault::File { path: path.to_owned(), cause })?;
-        let mut profile: Self = serde_yaml::from_str(&text)
-            .map_err(|cause| ProfileFault::Form { path: path.to_owned(), cause })?;
+        let text = std::fs::read_to_string(path).map_err(|cause| ProfileFault::File {
+            path: path.to_owned(),
+            cause,
+        })?;
+        let mut profile: Self =
+            serde_yaml::from_str(&text).map_err(|cause| ProfileFault::Form {
+                path: path.to_owned(),
+                cause,
+            })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        for file in [&mut profile.key_file, &mut profile.ca_file].into_iter().flatten() {
+        for file in [&mut profile.key_file, &mut profile.ca_file]
+            .into_iter()
+            .flatten()
+        {
             *file = folder.join(&file);
         }
         Ok(profile)
@@ -79,6 +87,10 @@ impl Profile {
 
 #[allow(clippy::disallowed_methods, reason = "config reads the environment")]
 fn user_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))
 }

@@ -22,6 +22,8 @@ pub struct Refusal {
     pub details: Option<Value>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// What only the log may say.
+    pub cause: Option<String>,
 }
 
 impl Refusal {
@@ -33,6 +35,7 @@ impl Refusal {
             message: None,
             details: None,
             retry_after: None,
+            cause: None,
         }
     }
 
@@ -83,27 +86,17 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store did not answer");
-        Self::no_room()
+        Self {
+            cause: Some(error.to_string()),
+            ..Self::no_room()
+        }
     }
 }
 
 impl From<MessageFault> for Refusal {
     fn from(fault: MessageFault) -> Self {
-        let details = match fault.code {
-            ErrorCode::UnsupportedVersion => Some(json!({ "supported": ["1.0"] })),
-            _ if fault.violations.is_empty() => None,
-            _ => {
-                let errors: Vec<Value> = fault
-                    .violations
-                    .iter()
-                    .map(|violation| json!({ "field": violation.field, "error": violation.error }))
-                    .collect();
-                Some(json!({ "validation_errors": errors }))
-            }
-        };
         Self {
-            details,
+            details: Some(fault.details()),
             ..Self::new(fault.code)
         }
     }

@@ -14,11 +14,15 @@ pub(super) fn write(address: &Address) -> String {
 
 /// The position a request names.
 pub(super) fn read(params: &Params) -> Result<Option<Address>, ApiError> {
-    let Some(text) = params.text("cursor") else { return Ok(None) };
+    let Some(text) = params.text("cursor") else {
+        return Ok(None);
+    };
     let address = URL_SAFE_NO_PAD
         .decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| Address::parse(&text).ok());
-    address.map(Some).ok_or_else(|| invalid_field("cursor", "is not one of ours"))
+    address
+        .map(Some)
+        .ok_or_else(|| invalid_field("cursor", "is not one of ours"))
 }

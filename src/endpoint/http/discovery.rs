@@ -6,9 +6,9 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
+use super::Api;
 use super::error::ApiError;
 use super::extract::{Gate, Params, invalid_field};
-use super::Api;
 use crate::protocol::{Domain, ErrorCode, SchemaId, SchemaPattern, Timestamp};
 use crate::store::{Agent, DeliveryMode};
 
@@ -54,7 +54,10 @@ impl From<Agent> for AgentView {
 }
 
 /// `GET /v1/discovery/agents`
-pub(super) async fn all(State(api): Gate, params: Params) -> Result<Answer<DirectoryView>, ApiError> {
+pub(super) async fn all(
+    State(api): Gate,
+    params: Params,
+) -> Result<Answer<DirectoryView>, ApiError> {
     let domain = api.main_domain.clone();
     directory(&api, &params, &domain, None).await
 }
@@ -129,7 +132,9 @@ impl Filters {
         };
         let schema = params
             .text("schema")
-            .map(|text| SchemaId::parse(text).map_err(|fault| invalid_field("schema", &fault.to_string())))
+            .map(|text| {
+                SchemaId::parse(text).map_err(|fault| invalid_field("schema", &fault.to_string()))
+            })
             .transpose()?;
         Ok(Self {
             address: params.address("address")?.map(|address| address.key()),
@@ -147,14 +152,28 @@ impl Filters {
     fn fit(&self, agent: &Agent) -> bool {
         let settings = &agent.settings;
         settings.listed
-            && self.address.as_ref().is_none_or(|address| *address == agent.address.key())
-            && self.role.as_ref().is_none_or(|role| settings.role.as_ref() == Some(role))
-            && self.delivery_mode.is_none_or(|mode| mode == settings.delivery_mode)
+            && self
+                .address
+                .as_ref()
+                .is_none_or(|address| *address == agent.address.key())
+            && self
+                .role
+                .as_ref()
+                .is_none_or(|role| settings.role.as_ref() == Some(role))
+            && self
+                .delivery_mode
+                .is_none_or(|mode| mode == settings.delivery_mode)
             && (agent.active || !self.active_only)
-            && self.capabilities.iter().all(|wanted| settings.capabilities.contains(wanted))
+            && self
+                .capabilities
+                .iter()
+                .all(|wanted| settings.capabilities.contains(wanted))
             && self.schema.as_ref().is_none_or(|schema| {
                 settings.supported_schemas.is_empty()
-                    || settings.supported_schemas.iter().any(|pattern| pattern.matches(schema))
+                    || settings
+                        .supported_schemas
+                        .iter()
+                        .any(|pattern| pattern.matches(schema))
             })
     }
 }

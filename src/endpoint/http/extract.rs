@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -37,7 +37,9 @@ impl FromRequestParts<Api> for Caller {
 
 async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presented, ApiError> {
     if let Some(key) = headers.get(ADMIN_KEY) {
-        return Ok(key.to_str().map_or(Presented::Invalid, |key| auth.operator(key)));
+        return Ok(key
+            .to_str()
+            .map_or(Presented::Invalid, |key| auth.operator(key)));
     }
     match bearer(headers) {
         None => Ok(Presented::Nothing),
@@ -49,9 +51,13 @@ async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presente
 /// The bearer credential of a request; an `Authorization` of another kind is an invalid one.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
     let value = headers.get(AUTHORIZATION)?;
-    let Ok(text) = value.to_str() else { return Some(Err(())) };
+    let Ok(text) = value.to_str() else {
+        return Some(Err(()));
+    };
     match text.split_once(' ') {
-        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Some(Ok(credential.trim())),
+        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Some(Ok(credential.trim()))
+        }
         _ => Some(Err(())),
     }
 }
@@ -66,7 +72,9 @@ impl FromRequestParts<Api> for Known {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         match Caller::from_request_parts(parts, api).await?.0 {
             Presented::Principal(principal) => Ok(Self(principal)),
-            Presented::Nothing | Presented::Invalid => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
+            Presented::Nothing | Presented::Invalid => {
+                Err(ApiError::new(ErrorCode::AuthenticationFailed))
+            }
         }
     }
 }
@@ -79,21 +87,30 @@ impl FromRequestParts<Api> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let door = parts.extensions.get::<Door>().copied().unwrap_or(Door::Public);
+        let door = parts
+            .extensions
+            .get::<Door>()
+            .copied()
+            .unwrap_or(Door::Public);
         if !api.admin.admits(door, client(parts)?.client.ip()) {
             return Err(ApiError::new(ErrorCode::AccessDenied));
         }
         match Caller::from_request_parts(parts, api).await?.0 {
             Presented::Principal(Principal::Operator) => Ok(Self),
             Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
-            Presented::Principal(_) | Presented::Invalid => Err(ApiError::new(ErrorCode::AccessDenied)),
+            Presented::Principal(_) | Presented::Invalid => {
+                Err(ApiError::new(ErrorCode::AccessDenied))
+            }
         }
     }
 }
 
 /// The connection a request came on.
 pub(super) fn client(parts: &Parts) -> Result<&Connection, ApiError> {
-    parts.extensions.get::<Connection>().ok_or_else(|| ApiError::new(ErrorCode::InternalError))
+    parts
+        .extensions
+        .get::<Connection>()
+        .ok_or_else(|| ApiError::new(ErrorCode::InternalError))
 }
 
 /// A whole message body: JSON by its content type, no content encoding, within the size limit.
@@ -119,9 +136,14 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|fault| {
             let field = fault.path().to_string();
-            invalid_field(if field == "." { "" } else { &field }, &fault.into_inner().to_string())
+            invalid_field(
+                if field == "." { "" } else { &field },
+                &fault.into_inner().to_string(),
+            )
         })?;
-        reader.end().map_err(|fault| invalid_field("", &fault.to_string()))?;
+        reader
+            .end()
+            .map_err(|fault| invalid_field("", &fault.to_string()))?;
         Ok(Self(value))
     }
 }
@@ -132,7 +154,10 @@ async fn read_json(request: Request, limit: usize, api: &Api) -> Result<Bytes, A
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType)
             .message("A Content-Encoding is only allowed on a batch."));
     }
-    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType)
@@ -170,7 +195,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 impl Params {
     /// The text of a parameter that is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     /// A whole number within bounds.
@@ -180,11 +208,19 @@ impl Params {
         bounds: std::ops::RangeInclusive<usize>,
         absent: usize,
     ) -> Result<usize, ApiError> {
-        let Some(text) = self.0.get(name) else { return Ok(absent) };
-        text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
-            let (low, high) = (bounds.start(), bounds.end());
-            invalid_field(name, &format!("must be a whole number from {low} to {high}"))
-        })
+        let Some(text) = self.0.get(name) else {
+            return Ok(absent);
+        };
+        text.parse()
+            .ok()
+            .filter(|number| bounds.contains(number))
+            .ok_or_else(|| {
+                let (low, high) = (bounds.start(), bounds.end());
+                invalid_field(
+                    name,
+                    &format!("must be a whole number from {low} to {high}"),
+                )
+            })
     }
 
     /// A moment.
@@ -200,14 +236,18 @@ impl Params {
     /// An address.
     pub(super) fn address(&self, name: &str) -> Result<Option<Address>, ApiError> {
         self.text(name)
-            .map(|text| Address::parse(text).map_err(|fault| invalid_field(name, &fault.to_string())))
+            .map(|text| {
+                Address::parse(text).map_err(|fault| invalid_field(name, &fault.to_string()))
+            })
             .transpose()
     }
 
     /// Yes or no.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
         self.text(name)
-            .map(|text| bool::from_str(text).map_err(|_| invalid_field(name, "must be true or false")))
+            .map(|text| {
+                bool::from_str(text).map_err(|_| invalid_field(name, "must be true or false"))
+            })
             .transpose()
     }
 
@@ -217,7 +257,10 @@ impl Params {
             .map(|text| {
                 span(text).filter(|span| *span <= most).ok_or_else(|| {
                     let most = most.as_secs();
-                    invalid_field(name, &format!("must be a time span such as 30s, at most {most}s"))
+                    invalid_field(
+                        name,
+                        &format!("must be a time span such as 30s, at most {most}s"),
+                    )
                 })
             })
             .transpose()
@@ -226,7 +269,10 @@ impl Params {
     /// The position behind an opaque cursor.
     pub(super) fn cursor(&self) -> Result<Option<i64>, ApiError> {
         self.text("cursor")
-            .map(|text| super::cursor::read(text).ok_or_else(|| invalid_field("cursor", "is not one of ours")))
+            .map(|text| {
+                super::cursor::read(text)
+                    .ok_or_else(|| invalid_field("cursor", "is not one of ours"))
+            })
             .transpose()
     }
 }

@@ -55,8 +55,20 @@ struct ReadyView {
 impl Health {
     /// Health of a gateway over this store.
     #[must_use]
-    pub fn new((store, space): (Store, Space), metrics: Metrics, clock: Clock, draining: CancellationToken) -> Self {
-        Self { store, space, metrics, clock, draining, last: Arc::default() }
+    pub fn new(
+        (store, space): (Store, Space),
+        metrics: Metrics,
+        clock: Clock,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            space,
+            metrics,
+            clock,
+            draining,
+            last: Arc::default(),
+        }
     }
 
     /// Whether the database answers, asked anew at most every two seconds.
@@ -68,7 +80,10 @@ impl Health {
         {
             return answered;
         }
-        let answered = matches!(self.clock.within(PATIENCE, self.store.ping()).await, Some(Ok(())));
+        let answered = matches!(
+            self.clock.within(PATIENCE, self.store.ping()).await,
+            Some(Ok(()))
+        );
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, answered));
         answered
     }
@@ -76,7 +91,10 @@ impl Health {
 
 /// The routes of the HTTPS listeners.
 pub(super) fn public(health: Health) -> Router {
-    Router::new().route("/health", get(alive)).route("/ready", get(ready)).with_state(health)
+    Router::new()
+        .route("/health", get(alive))
+        .route("/ready", get(ready))
+        .with_state(health)
 }
 
 /// The routes of the ops listener.
@@ -89,8 +107,16 @@ pub(super) fn ops(health: Health) -> Router {
 }
 
 async fn alive(State(health): State<Health>) -> Answer<HealthView> {
-    let space = if health.space.has_room() { "ok" } else { "disk_full" };
-    let database = if health.database().await { "ok" } else { "unreachable" };
+    let space = if health.space.has_room() {
+        "ok"
+    } else {
+        "disk_full"
+    };
+    let database = if health.database().await {
+        "ok"
+    } else {
+        "unreachable"
+    };
     Answer(HealthView {
         status: "healthy",
         healthy: true,
@@ -116,7 +142,11 @@ async fn ready(State(health): State<Health>) -> Response {
             ("listeners", if staying { "ok" } else { "draining" }),
         ]),
     };
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Answer(view)).into_response()
 }
 

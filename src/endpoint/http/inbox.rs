@@ -80,7 +80,11 @@ fn filter(params: &Params) -> Result<ReadFilter, ApiError> {
 }
 
 fn view(owner: &Address, page: InboxPage) -> Result<InboxView, ApiError> {
-    let next_cursor = page.items.last().filter(|_| page.more).map(|item| cursor::write(item.seq));
+    let next_cursor = page
+        .items
+        .last()
+        .filter(|_| page.more)
+        .map(|item| cursor::write(item.seq));
     let messages = page.items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
     Ok(InboxView {
         recipient: owner.to_string(),
@@ -112,13 +116,22 @@ pub(super) async fn acknowledge(
     Path((address, id)): Path<(String, String)>,
 ) -> Result<Answer<Acknowledged>, ApiError> {
     let (mailbox, _) = mailbox(presented, &address)?;
-    let Ok(message_id) = MessageId::parse(&id) else { return Err(ApiError::new(ErrorCode::NotFound)) };
+    let Ok(message_id) = MessageId::parse(&id) else {
+        return Err(ApiError::new(ErrorCode::NotFound));
+    };
     let now = api.clock.now();
-    let found = api.store.acknowledge(mailbox, vec![message_id], now).await?;
+    let found = api
+        .store
+        .acknowledge(mailbox, vec![message_id], now)
+        .await?;
     if found != [true] {
         return Err(ApiError::new(ErrorCode::NotFound));
     }
-    Ok(Answer(Acknowledged { message_id: id, status: "acknowledged", timestamp: now }))
+    Ok(Answer(Acknowledged {
+        message_id: id,
+        status: "acknowledged",
+        timestamp: now,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -154,7 +167,12 @@ pub(super) async fn acknowledge_many(
     let now = api.clock.now();
     let found = api.store.acknowledge(mailbox, parsed, now).await?;
     let (acknowledged, not_found) = split(ids.message_ids, &found);
-    Ok(Answer(Bulk { acknowledged, put_back: Vec::new(), not_found, timestamp: now }))
+    Ok(Answer(Bulk {
+        acknowledged,
+        put_back: Vec::new(),
+        not_found,
+        timestamp: now,
+    }))
 }
 
 /// `POST /v1/inbox/{address}/nack`
@@ -170,17 +188,34 @@ pub(super) async fn put_back(
         None => Duration::ZERO,
         Some(text) => span(text)
             .filter(|delay| *delay <= LONGEST_LEASE)
-            .ok_or_else(|| invalid_field("delay", "must be a time span such as 30s, at most 12h"))?,
+            .ok_or_else(|| {
+                invalid_field("delay", "must be a time span such as 30s, at most 12h")
+            })?,
     };
     let now = api.clock.now();
-    let found = api.store.put_back(Negative { mailbox, message_ids, until: now.plus(delay) }).await?;
+    let found = api
+        .store
+        .put_back(Negative {
+            mailbox,
+            message_ids,
+            until: now.plus(delay),
+        })
+        .await?;
     let (put_back, not_found) = split(ids.message_ids, &found);
-    Ok(Answer(Bulk { acknowledged: Vec::new(), put_back, not_found, timestamp: now }))
+    Ok(Answer(Bulk {
+        acknowledged: Vec::new(),
+        put_back,
+        not_found,
+        timestamp: now,
+    }))
 }
 
 fn parse_ids(ids: &[String]) -> Result<Vec<MessageId>, ApiError> {
     if ids.is_empty() || ids.len() > MOST_IDS {
-        return Err(invalid_field("message_ids", &format!("must hold 1 to {MOST_IDS} ids")));
+        return Err(invalid_field(
+            "message_ids",
+            &format!("must hold 1 to {MOST_IDS} ids"),
+        ));
     }
     ids.iter()
         .enumerate()
@@ -201,11 +236,9 @@ fn split(ids: Vec<String>, found: &[bool]) -> (Vec<String>, Vec<String>) {
 fn mailbox(presented: Presented, address: &str) -> Result<(i64, Address), ApiError> {
     match presented {
         Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
-        Presented::Principal(Principal::Agent { id, address: own, .. })
-            if Address::parse(address).is_ok_and(|asked| asked == own) =>
-        {
-            Ok((id, own))
-        }
+        Presented::Principal(Principal::Agent {
+            id, address: own, ..
+        }) if Address::parse(address).is_ok_and(|asked| asked == own) => Ok((id, own)),
         _ => Err(ApiError::new(ErrorCode::AccessDenied)),
     }
 }

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use super::cursor;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, Known, MessageBody, Params, invalid_field};
-use super::server::Connection;
 use super::request_id::RequestId;
+use super::server::Connection;
 use super::view::{StatusView, full_message};
 use crate::envelope::Principal;
 use crate::intake::{Arrival, Received};
@@ -50,14 +50,28 @@ pub(super) async fn post(
     extensions: Extensions,
     MessageBody(raw): MessageBody,
 ) -> Result<Response, ApiError> {
-    let connection = extensions.get::<Connection>().ok_or(ApiError::new(ErrorCode::InternalError))?;
-    let request_id = extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
-    let arrival = Arrival { raw, presented, remote: connection.client.ip(), request_id };
+    let connection = extensions
+        .get::<Connection>()
+        .ok_or(ApiError::new(ErrorCode::InternalError))?;
+    let request_id = extensions
+        .get::<RequestId>()
+        .map(|id| id.as_str().to_owned())
+        .unwrap_or_default();
+    let arrival = Arrival {
+        raw,
+        presented,
+        remote: connection.client.ip(),
+        request_id,
+    };
     let receipt = api.intake.accept(arrival).await?;
     let view = ReceiptView {
         message_id: receipt.message_id.as_str().to_owned(),
         status: "accepted",
-        recipients: receipt.recipients.into_iter().map(ReceivedView::from).collect(),
+        recipients: receipt
+            .recipients
+            .into_iter()
+            .map(ReceivedView::from)
+            .collect(),
     };
     Ok((StatusCode::ACCEPTED, Answer(view)).into_response())
 }
@@ -85,10 +99,14 @@ pub(super) async fn show(
 
 /// The newest representation with the members of its status behind its own.
 fn shown(tracked: &[Tracked]) -> Result<Option<Box<RawValue>>, ApiError> {
-    let Some(status) = StatusView::of(tracked) else { return Ok(None) };
+    let Some(status) = StatusView::of(tracked) else {
+        return Ok(None);
+    };
     let members = status.members()?;
-    let members: Vec<(&str, &str)> =
-        members.iter().map(|(name, value)| (name.as_str(), value.get())).collect();
+    let members: Vec<(&str, &str)> = members
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.get()))
+        .collect();
     full_message(&tracked[0].message, &members).map(Some)
 }
 
@@ -100,9 +118,15 @@ pub(super) async fn cancel(
 ) -> Result<Answer<StatusView>, ApiError> {
     let tracked = find(&api, &principal, &id).await?;
     if let Principal::Agent { address, .. } = &principal
-        && tracked.first().is_none_or(|it| it.message.sender != address.key())
+        && tracked
+            .first()
+            .is_none_or(|it| it.message.sender != address.key())
     {
-        return Err(ApiError::new(if tracked.is_empty() { ErrorCode::NotFound } else { ErrorCode::AccessDenied }));
+        return Err(ApiError::new(if tracked.is_empty() {
+            ErrorCode::NotFound
+        } else {
+            ErrorCode::AccessDenied
+        }));
     }
     if tracked.is_empty() {
         return Err(not_found());
@@ -147,13 +171,20 @@ pub(super) async fn list(
     };
     let page = api
         .store
-        .list_messages(&query, |tracked| wanted.as_ref().is_none_or(|wanted| wanted.fits(tracked)))
+        .list_messages(&query, |tracked| {
+            wanted.as_ref().is_none_or(|wanted| wanted.fits(tracked))
+        })
         .await?;
     let mut messages = Vec::with_capacity(page.messages.len());
     for tracked in &page.messages {
         messages.extend(shown(std::slice::from_ref(tracked))?);
     }
-    Ok(Answer(ListView { messages, limit, offset, next_cursor: page.next.map(cursor::write) }))
+    Ok(Answer(ListView {
+        messages,
+        limit,
+        offset,
+        next_cursor: page.next.map(cursor::write),
+    }))
 }
 
 /// A filter by state.
@@ -167,7 +198,7 @@ impl Wanted {
         if word == "pending" {
             return Ok(Self::Pending);
         }
-        MessageStatus::parse(word).map(Self::Exactly).ok_or_else(|| {
+        MessageStatus::parse(word).map(Self::Exactly).map_err(|_| {
             invalid_field(
                 "status",
                 "must be pending, queued, delivering, retrying, delivered, failed, expired, cancelled, held or partial",
@@ -176,7 +207,9 @@ impl Wanted {
     }
 
     fn fits(&self, tracked: &Tracked) -> bool {
-        let Some(view) = StatusView::of(std::slice::from_ref(tracked)) else { return false };
+        let Some(view) = StatusView::of(std::slice::from_ref(tracked)) else {
+            return false;
+        };
         match self {
             Self::Exactly(status) => view.status() == *status,
             Self::Pending => tracked.recipients.iter().any(|state| {
@@ -199,15 +232,23 @@ async fn recipient_number(api: &super::Api, address: &Address) -> Result<i64, Ap
 }
 
 async fn find(api: &super::Api, principal: &Principal, id: &str) -> Result<Vec<Tracked>, ApiError> {
-    let Ok(id) = MessageId::parse(id) else { return Err(not_found()) };
+    let Ok(id) = MessageId::parse(id) else {
+        return Err(not_found());
+    };
     Ok(api.store.find_message(&id, &party(principal)).await?)
 }
 
 fn party(principal: &Principal) -> Party {
     match principal {
         Principal::Operator => Party::Operator,
-        Principal::Agent { id, address, .. } => Party::Agent { id: *id, key: address.key() },
-        Principal::Anonymous => Party::Agent { id: 0, key: String::new() },
+        Principal::Agent { id, address, .. } => Party::Agent {
+            id: *id,
+            key: address.key(),
+        },
+        Principal::Anonymous => Party::Agent {
+            id: 0,
+            key: String::new(),
+        },
     }
 }
 

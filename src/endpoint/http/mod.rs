@@ -4,11 +4,14 @@ mod admin;
 mod agent_cursor;
 mod cursor;
 mod discovery;
+pub mod edge;
 pub mod error;
 mod extract;
 mod health;
 mod inbox;
 mod messages;
+pub mod rate;
+mod refused;
 pub mod request_id;
 pub mod server;
 mod view;
@@ -85,25 +88,48 @@ impl AdminGate {
 pub fn router(api: Api, health: Health, door: Door) -> Router {
     Router::new()
         .route("/v1/messages", post(messages::post).get(messages::list))
-        .route("/v1/messages/{id}", get(messages::show).delete(messages::cancel))
+        .route(
+            "/v1/messages/{id}",
+            get(messages::show).delete(messages::cancel),
+        )
         .route("/v1/messages/{id}/status", get(messages::status))
         .route("/v1/inbox/{address}", get(inbox::list))
         .route("/v1/inbox/{address}/ack", post(inbox::acknowledge_many))
         .route("/v1/inbox/{address}/nack", post(inbox::put_back))
-        .route("/v1/inbox/{address}/{message_id}", delete(inbox::acknowledge))
+        .route(
+            "/v1/inbox/{address}/{message_id}",
+            delete(inbox::acknowledge),
+        )
         .route("/v1/discovery/agents", get(discovery::all))
         .route("/v1/discovery/agents/{domain}", get(discovery::of_domain))
         .route("/v1/agents/register", post(admin::agents::enrol))
-        .route("/v1/admin/agents", post(admin::agents::create).get(admin::agents::list))
+        .route(
+            "/v1/admin/agents",
+            post(admin::agents::create).get(admin::agents::list),
+        )
         .route(
             "/v1/admin/agents/{address}",
-            get(admin::agents::show).patch(admin::agents::change).delete(admin::agents::remove),
+            get(admin::agents::show)
+                .patch(admin::agents::change)
+                .delete(admin::agents::remove),
         )
-        .route("/v1/admin/agents/{address}/rotate-key", post(admin::agents::rotate_key))
+        .route(
+            "/v1/admin/agents/{address}/rotate-key",
+            post(admin::agents::rotate_key),
+        )
         .route("/v1/admin/agents/{address}/keys", get(admin::agents::keys))
-        .route("/v1/admin/agents/{address}/keys/{key_id}", delete(admin::agents::revoke_key))
-        .route("/v1/admin/enrolment-tokens", post(admin::enrolment::create).get(admin::enrolment::list))
-        .route("/v1/admin/enrolment-tokens/{id}", delete(admin::enrolment::revoke))
+        .route(
+            "/v1/admin/agents/{address}/keys/{key_id}",
+            delete(admin::agents::revoke_key),
+        )
+        .route(
+            "/v1/admin/enrolment-tokens",
+            post(admin::enrolment::create).get(admin::enrolment::list),
+        )
+        .route(
+            "/v1/admin/enrolment-tokens/{id}",
+            delete(admin::enrolment::revoke),
+        )
         .with_state(api)
         .merge(health::public(health))
         .layer(axum::Extension(door))

@@ -49,9 +49,12 @@ impl StatusView {
     pub(super) fn of(tracked: &[Tracked]) -> Option<Self> {
         let newest = tracked.first()?;
         let created_at = tracked.iter().map(|it| it.message.accepted_at).min()?;
-        let states: Vec<&RecipientState> = tracked.iter().rev().flat_map(|it| &it.recipients).collect();
+        let states: Vec<&RecipientState> =
+            tracked.iter().rev().flat_map(|it| &it.recipients).collect();
         let status = aggregate(states.iter().map(|state| state.status));
-        let all_delivered = states.iter().all(|state| state.status == DeliveryStatus::Delivered);
+        let all_delivered = states
+            .iter()
+            .all(|state| state.status == DeliveryStatus::Delivered);
         Some(Self {
             message_id: newest.message.message_id.as_str().to_owned(),
             status,
@@ -63,7 +66,11 @@ impl StatusView {
                 .map(|state| state.acknowledged_at.unwrap_or(state.at).max(state.at))
                 .max()
                 .unwrap_or(created_at),
-            delivered_at: states.iter().filter_map(|state| state.delivered_at).max().filter(|_| all_delivered),
+            delivered_at: states
+                .iter()
+                .filter_map(|state| state.delivered_at)
+                .max()
+                .filter(|_| all_delivered),
             sender_verification: newest.message.notes.verification.clone(),
             recipients: states.into_iter().map(RecipientView::of).collect(),
         })
@@ -74,7 +81,8 @@ impl StatusView {
     pub(super) fn members(&self) -> Result<Vec<(String, Box<RawValue>)>, ApiError> {
         let corrupt = |fault: serde_json::Error| StoreError::Corrupt(fault.to_string());
         let text = serde_json::to_string(self).map_err(corrupt)?;
-        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(corrupt)?;
+        let members: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&text).map_err(corrupt)?;
         Ok(members
             .into_iter()
             .filter(|(name, _)| name != "message_id" && name != "sender_verification")
@@ -94,7 +102,8 @@ impl StatusView {
 impl RecipientView {
     fn of(state: &RecipientState) -> Self {
         // A delivered row of a local agent that came through no attempt lies, or lay, in an inbox.
-        let pulled = state.party > 0 && state.status == DeliveryStatus::Delivered && state.attempts == 0;
+        let pulled =
+            state.party > 0 && state.status == DeliveryStatus::Delivered && state.attempts == 0;
         Self {
             address: state.address.clone(),
             status: state.status,
@@ -117,7 +126,10 @@ impl RecipientView {
 }
 
 /// The full message as its recipient or sender reads it, with members of ours behind its own.
-pub(super) fn full_message(stored: &StoredMessage, extra: &[(&str, &str)]) -> Result<Box<RawValue>, ApiError> {
+pub(super) fn full_message(
+    stored: &StoredMessage,
+    extra: &[(&str, &str)],
+) -> Result<Box<RawValue>, ApiError> {
     let message = stored.message()?;
     let key = stored.idempotency_key(&message)?;
     let verification = serde_json::to_string(&stored.notes.verification)
@@ -125,7 +137,10 @@ pub(super) fn full_message(stored: &StoredMessage, extra: &[(&str, &str)]) -> Re
     let mut members = vec![("sender_verification", verification.as_str())];
     members.extend_from_slice(extra);
     let timestamp = message.timestamp().unwrap_or(stored.accepted_at);
-    let replace = Replace { extra: &members, ..Replace::identity(&stored.message_id, &key, timestamp) };
+    let replace = Replace {
+        extra: &members,
+        ..Replace::identity(&stored.message_id, &key, timestamp)
+    };
     raw(wire::build(&message, &replace))
 }
 

@@ -73,7 +73,9 @@ pub(crate) async fn create(
     _operator: Operator,
     Json(form): Json<AgentForm>,
 ) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
-    let name = address(form.address.as_deref(), &api.main_domain, |domain| api.names.is_local(domain))?;
+    let name = address(form.address.as_deref(), &api.main_domain, |domain| {
+        api.names.is_local(domain)
+    })?;
     register(&api, form, name, None).await
 }
 
@@ -88,9 +90,14 @@ pub(crate) async fn enrol(
     };
     let token = api.auth.enrolment(credential).await?;
     let token = token.ok_or_else(|| ApiError::new(ErrorCode::AccessDenied))?;
-    let name = address(form.address.as_deref(), &api.main_domain, |domain| domain.as_str() == token.domain)?;
+    let name = address(form.address.as_deref(), &api.main_domain, |domain| {
+        domain.as_str() == token.domain
+    })?;
     if !NamePattern::parse(&token.pattern).is_ok_and(|pattern| pattern.matches(name.1.as_str())) {
-        return Err(invalid_field("address", "is not a name this enrolment token is good for"));
+        return Err(invalid_field(
+            "address",
+            "is not a name this enrolment token is good for",
+        ));
     }
     register(&api, form, name, Some(token.id)).await
 }
@@ -102,7 +109,10 @@ async fn register(
     token: Option<String>,
 ) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
     if form.active.is_some() {
-        return Err(invalid_field("active", "can only be changed of a registered agent"));
+        return Err(invalid_field(
+            "active",
+            "can only be changed of a registered agent",
+        ));
     }
     let settings = form.apply(fresh())?;
     let sealed_headers = form.sealed_headers(api.sealer.as_ref())?.flatten();
@@ -112,20 +122,29 @@ async fn register(
         name: name.clone(),
         settings,
         sealed_headers,
-        key: NewKey { id: key.id, hash: key.hash },
+        key: NewKey {
+            id: key.id,
+            hash: key.hash,
+        },
         token,
         now: api.clock.now(),
     };
     match api.store.create_agent(new).await? {
         Created::Agent(_) => {}
         Created::Exists => {
-            return Err(ApiError::new(ErrorCode::Conflict).message("An agent of this address exists already."));
+            return Err(ApiError::new(ErrorCode::Conflict)
+                .message("An agent of this address exists already."));
         }
         Created::TokenSpent => return Err(ApiError::new(ErrorCode::AccessDenied)),
     }
     let agent = api.store.find_agent(&domain, &name).await?;
     let agent = agent.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    Ok((StatusCode::CREATED, Answer(OneAgent { agent: AgentView::of(&agent, Some(key.secret)) })))
+    Ok((
+        StatusCode::CREATED,
+        Answer(OneAgent {
+            agent: AgentView::of(&agent, Some(key.secret)),
+        }),
+    ))
 }
 
 #[derive(Serialize)]
@@ -145,9 +164,18 @@ pub(crate) async fn list(
     let mut agents = api.store.list_agents(after.as_ref(), limit + 1).await?;
     let more = agents.len() > limit;
     agents.truncate(limit);
-    let next_cursor = agents.last().filter(|_| more).map(|agent| agent_cursor::write(&agent.address));
-    let agents = agents.iter().map(|agent| AgentView::of(agent, None)).collect();
-    Ok(Answer(AgentList { agents, next_cursor }))
+    let next_cursor = agents
+        .last()
+        .filter(|_| more)
+        .map(|agent| agent_cursor::write(&agent.address));
+    let agents = agents
+        .iter()
+        .map(|agent| AgentView::of(agent, None))
+        .collect();
+    Ok(Answer(AgentList {
+        agents,
+        next_cursor,
+    }))
 }
 
 /// `GET /v1/admin/agents/{address}`
@@ -157,7 +185,9 @@ pub(crate) async fn show(
     Path(address): Path<String>,
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
-    Ok(Answer(OneAgent { agent: AgentView::of(&agent, None) }))
+    Ok(Answer(OneAgent {
+        agent: AgentView::of(&agent, None),
+    }))
 }
 
 /// `PATCH /v1/admin/agents/{address}`
@@ -169,7 +199,10 @@ pub(crate) async fn change(
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
     if form.address.is_some() {
-        return Err(invalid_field("address", "cannot be changed: add a new agent"));
+        return Err(invalid_field(
+            "address",
+            "cannot be changed: add a new agent",
+        ));
     }
     let change = AgentChange {
         id: agent.id,
@@ -182,7 +215,9 @@ pub(crate) async fn change(
         return Err(ApiError::new(ErrorCode::NotFound));
     }
     let agent = find(&api, &address).await?;
-    Ok(Answer(OneAgent { agent: AgentView::of(&agent, None) }))
+    Ok(Answer(OneAgent {
+        agent: AgentView::of(&agent, None),
+    }))
 }
 
 /// `DELETE /v1/admin/agents/{address}`
@@ -216,13 +251,27 @@ pub(crate) async fn rotate_key(
         None => DEFAULT_OVERLAP,
         Some(text) => span(text)
             .filter(|overlap| *overlap <= LONGEST_OVERLAP)
-            .ok_or_else(|| invalid_field("overlap", "must be a time span such as 1h, at most 30d"))?,
+            .ok_or_else(|| {
+                invalid_field("overlap", "must be a time span such as 1h, at most 30d")
+            })?,
     };
     let agent = find(&api, &address).await?;
     let key = IssuedKey::generate(KeyKind::Agent);
     let now = api.clock.now();
-    api.store.rotate_key(agent.id, NewKey { id: key.id, hash: key.hash }, now.plus(overlap), now).await?;
-    Ok(Answer(OneAgent { agent: AgentView::of(&agent, Some(key.secret)) }))
+    api.store
+        .rotate_key(
+            agent.id,
+            NewKey {
+                id: key.id,
+                hash: key.hash,
+            },
+            now.plus(overlap),
+            now,
+        )
+        .await?;
+    Ok(Answer(OneAgent {
+        agent: AgentView::of(&agent, Some(key.secret)),
+    }))
 }
 
 #[derive(Serialize)]
@@ -244,12 +293,19 @@ pub(crate) async fn keys(
     Path(address): Path<String>,
 ) -> Result<Answer<KeyList>, ApiError> {
     let agent = find(&api, &address).await?;
-    let keys = api.store.list_keys(agent.id).await?.into_iter().map(|key| KeyView {
-        id: key.id,
-        created_at: key.created_at,
-        expires_at: key.expires_at,
-    });
-    Ok(Answer(KeyList { keys: keys.collect() }))
+    let keys = api
+        .store
+        .list_keys(agent.id)
+        .await?
+        .into_iter()
+        .map(|key| KeyView {
+            id: key.id,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+        });
+    Ok(Answer(KeyList {
+        keys: keys.collect(),
+    }))
 }
 
 /// `DELETE /v1/admin/agents/{address}/keys/{key_id}`
@@ -267,10 +323,18 @@ pub(crate) async fn revoke_key(
 
 /// The registered agent of a name or address.
 async fn find(api: &Api, text: &str) -> Result<Agent, ApiError> {
-    let full = if text.contains('@') { text.to_owned() } else { format!("{text}@{}", api.main_domain.as_str()) };
+    let full = if text.contains('@') {
+        text.to_owned()
+    } else {
+        format!("{text}@{}", api.main_domain.as_str())
+    };
     let missing = || ApiError::new(ErrorCode::NotFound);
     let address = Address::parse(&full).map_err(|_| missing())?;
     let name = AgentName::parse(address.local()).map_err(|_| missing())?;
-    let agent = api.store.find_agent(address.domain(), &name).await?.ok_or_else(missing)?;
+    let agent = api
+        .store
+        .find_agent(address.domain(), &name)
+        .await?
+        .ok_or_else(missing)?;
     Ok((*agent).clone())
 }

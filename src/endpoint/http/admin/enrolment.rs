@@ -77,13 +77,18 @@ pub(crate) async fn create(
         .map_err(|fault| invalid_field("names", &fault.to_string()))?;
     let uses = form.uses.unwrap_or(1);
     if !(1..=10_000).contains(&uses) {
-        return Err(invalid_field("uses", "must be a whole number from 1 to 10000"));
+        return Err(invalid_field(
+            "uses",
+            "must be a whole number from 1 to 10000",
+        ));
     }
     let life = match form.expires_in.as_deref() {
         None => DEFAULT_LIFE,
         Some(text) => span(text)
             .filter(|life| !life.is_zero() && *life <= LONGEST_LIFE)
-            .ok_or_else(|| invalid_field("expires_in", "must be a time span such as 24h, at most 90d"))?,
+            .ok_or_else(|| {
+                invalid_field("expires_in", "must be a time span such as 24h, at most 90d")
+            })?,
     };
     let key = IssuedKey::generate(KeyKind::Enrolment);
     let now = api.clock.now();
@@ -106,7 +111,12 @@ pub(crate) async fn create(
         created_at: now,
         expires_at: now.plus(life),
     };
-    Ok((StatusCode::CREATED, Answer(OneToken { enrolment_token: view })))
+    Ok((
+        StatusCode::CREATED,
+        Answer(OneToken {
+            enrolment_token: view,
+        }),
+    ))
 }
 
 #[derive(Serialize)]
@@ -115,9 +125,14 @@ pub(crate) struct TokenList {
 }
 
 /// `GET /v1/admin/enrolment-tokens`
-pub(crate) async fn list(State(api): Gate, _operator: Operator) -> Result<Answer<TokenList>, ApiError> {
+pub(crate) async fn list(
+    State(api): Gate,
+    _operator: Operator,
+) -> Result<Answer<TokenList>, ApiError> {
     let tokens = api.store.list_enrolment_tokens().await?;
-    Ok(Answer(TokenList { enrolment_tokens: tokens.into_iter().map(TokenView::from).collect() }))
+    Ok(Answer(TokenList {
+        enrolment_tokens: tokens.into_iter().map(TokenView::from).collect(),
+    }))
 }
 
 /// `DELETE /v1/admin/enrolment-tokens/{id}`

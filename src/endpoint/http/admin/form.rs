@@ -38,7 +38,9 @@ pub(crate) struct AgentForm {
 }
 
 /// Tells "absent" from "null": null takes a member away.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(from).map(Some)
 }
 
@@ -85,34 +87,53 @@ impl AgentForm {
     }
 
     /// The new sealed headers, if the form speaks of headers.
-    pub(crate) fn sealed_headers(&self, sealer: Option<&Sealer>) -> Result<Option<Option<Vec<u8>>>, ApiError> {
-        let Some(headers) = &self.headers else { return Ok(None) };
+    pub(crate) fn sealed_headers(
+        &self,
+        sealer: Option<&Sealer>,
+    ) -> Result<Option<Option<Vec<u8>>>, ApiError> {
+        let Some(headers) = &self.headers else {
+            return Ok(None);
+        };
         let Some(headers) = headers.as_ref().filter(|headers| !headers.is_empty()) else {
             return Ok(Some(None));
         };
         check_headers(headers)?;
         let sealer = sealer.ok_or_else(|| {
-            invalid_field("headers", "need `secrets.key_file` in the configuration: they are stored sealed")
+            invalid_field(
+                "headers",
+                "need `secrets.key_file` in the configuration: they are stored sealed",
+            )
         })?;
-        let plain = serde_json::to_vec(headers).map_err(|fault| invalid_field("headers", &fault.to_string()))?;
+        let plain = serde_json::to_vec(headers)
+            .map_err(|fault| invalid_field("headers", &fault.to_string()))?;
         Ok(Some(Some(sealer.seal(HEADERS_PURPOSE, &plain))))
     }
 }
 
 /// A name or full address of ours, for a new agent.
-pub(crate) fn address(text: Option<&str>, main: &Domain, is_local: impl Fn(&Domain) -> bool) -> Result<(Domain, AgentName), ApiError> {
-    let text = text.ok_or_else(|| invalid_field("address", "is required: a name or name@domain"))?;
+pub(crate) fn address(
+    text: Option<&str>,
+    main: &Domain,
+    is_local: impl Fn(&Domain) -> bool,
+) -> Result<(Domain, AgentName), ApiError> {
+    let text =
+        text.ok_or_else(|| invalid_field("address", "is required: a name or name@domain"))?;
     let (local, domain) = match text.rsplit_once('@') {
         None => (text, main.clone()),
         Some((local, domain)) => {
-            let domain = Domain::parse(domain).map_err(|fault| invalid_field("address", &fault.to_string()))?;
+            let domain = Domain::parse(domain)
+                .map_err(|fault| invalid_field("address", &fault.to_string()))?;
             (local, domain)
         }
     };
     if !is_local(&domain) {
-        return Err(invalid_field("address", "is not of a domain of this gateway"));
+        return Err(invalid_field(
+            "address",
+            "is not of a domain of this gateway",
+        ));
     }
-    let name = AgentName::parse(local).map_err(|fault| invalid_field("address", &fault.to_string()))?;
+    let name =
+        AgentName::parse(local).map_err(|fault| invalid_field("address", &fault.to_string()))?;
     if is_reserved(name.as_str()) {
         return Err(invalid_field("address", "is a reserved name"));
     }
@@ -122,8 +143,14 @@ pub(crate) fn address(text: Option<&str>, main: &Domain, is_local: impl Fn(&Doma
 fn push(settings: &AgentSettings) -> Result<(), ApiError> {
     match (settings.delivery_mode, &settings.push_target) {
         (DeliveryMode::Pull, None) => Ok(()),
-        (DeliveryMode::Pull, Some(_)) => Err(invalid_field("push_target", "only goes with delivery_mode push")),
-        (DeliveryMode::Push, None) => Err(invalid_field("push_target", "is required with delivery_mode push")),
+        (DeliveryMode::Pull, Some(_)) => Err(invalid_field(
+            "push_target",
+            "only goes with delivery_mode push",
+        )),
+        (DeliveryMode::Push, None) => Err(invalid_field(
+            "push_target",
+            "is required with delivery_mode push",
+        )),
         (DeliveryMode::Push, Some(target)) => web_address(target),
     }
 }
@@ -132,10 +159,16 @@ fn web_address(target: &str) -> Result<(), ApiError> {
     let fits = target.len() <= 2_000
         && target.parse::<Uri>().is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("https" | "http"))
-                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri
+                    .authority()
+                    .is_some_and(|authority| !authority.as_str().contains('@'))
         });
-    fits.then_some(())
-        .ok_or_else(|| invalid_field("push_target", "must be an absolute http or https URL without user information"))
+    fits.then_some(()).ok_or_else(|| {
+        invalid_field(
+            "push_target",
+            "must be an absolute http or https URL without user information",
+        )
+    })
 }
 
 fn schemas(patterns: &[String]) -> Result<Vec<SchemaPattern>, ApiError> {
@@ -149,20 +182,31 @@ fn schemas(patterns: &[String]) -> Result<Vec<SchemaPattern>, ApiError> {
 
 fn bounded(field: &str, entries: &[String]) -> Result<(), ApiError> {
     if entries.len() > MOST_ENTRIES {
-        return Err(invalid_field(field, &format!("has more than {MOST_ENTRIES} entries")));
+        return Err(invalid_field(
+            field,
+            &format!("has more than {MOST_ENTRIES} entries"),
+        ));
     }
     for (at, entry) in entries.iter().enumerate() {
         if entry.is_empty() || entry.len() > 255 || entry.chars().any(char::is_control) {
-            return Err(invalid_field(&format!("{field}[{at}]"), "must have 1 to 255 bytes and no control characters"));
+            return Err(invalid_field(
+                &format!("{field}[{at}]"),
+                "must have 1 to 255 bytes and no control characters",
+            ));
         }
     }
     Ok(())
 }
 
 fn text(field: &str, value: Option<&String>) -> Result<Option<String>, ApiError> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
     if value.len() > LONGEST_TEXT || value.chars().any(char::is_control) {
-        return Err(invalid_field(field, &format!("must have at most {LONGEST_TEXT} bytes and no control characters")));
+        return Err(invalid_field(
+            field,
+            &format!("must have at most {LONGEST_TEXT} bytes and no control characters"),
+        ));
     }
     Ok(Some(value.clone()))
 }
@@ -176,14 +220,27 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
         let Ok(parsed) = HeaderName::try_from(name.as_str()) else {
             return Err(invalid_field(&named, "is not a header name"));
         };
-        let ours = matches!(parsed.as_str(), "host" | "content-length" | "content-type" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "keep-alive")
-            || parsed.as_str().starts_with("webhook-")
+        let ours = matches!(
+            parsed.as_str(),
+            "host"
+                | "content-length"
+                | "content-type"
+                | "transfer-encoding"
+                | "connection"
+                | "upgrade"
+                | "te"
+                | "trailer"
+                | "keep-alive"
+        ) || parsed.as_str().starts_with("webhook-")
             || parsed.as_str().starts_with("x-amtp-");
         if ours {
             return Err(invalid_field(&named, "is set by the gateway"));
         }
         if value.len() > 4_096 || HeaderValue::try_from(value.as_str()).is_err() {
-            return Err(invalid_field(&named, "is not a header value of at most 4096 bytes"));
+            return Err(invalid_field(
+                &named,
+                "is not a header value of at most 4096 bytes",
+            ));
         }
     }
     Ok(())

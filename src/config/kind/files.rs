@@ -1,0 +1,171 @@
+//! Kinds that name files: paths, secrets, the database.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Misfit, Scalar};
+use crate::config::reading::Reading;
+use crate::config::secret::Secret;
+
+/// A shorter secret can be guessed.
+const SHORTEST_SECRET: usize = 16;
+
+/// A file this process can read.
+pub(in crate::config) struct ReadableFile;
+
+impl Scalar for ReadableFile {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "tls/cert.pem"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        let path = path(text, reading)?;
+        let opened = File::open(&path).and_then(|file| file.metadata());
+        match opened {
+            Ok(facts) if facts.is_dir() => {
+                Err(Misfit::Because("is a directory; name a file".into()))
+            }
+            Ok(_) => Ok(path),
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+}
+
+/// A secret that is kept in a file or in the environment.
+pub(in crate::config) struct SecretFile;
+
+impl Scalar for SecretFile {
+    type Value = Secret;
+
+    fn noun() -> String {
+        "the path of a file with the secret, or `env:NAME`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "admin.key"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+        let secret = secret(text, reading)?;
+        if secret.reveal().len() < SHORTEST_SECRET {
+            let reason =
+                format!("holds a secret that is too short: at least {SHORTEST_SECRET} characters");
+            return Err(Misfit::Because(reason));
+        }
+        Ok(secret)
+    }
+}
+
+/// A secret that is a key of 32 bytes.
+pub(in crate::config) struct SealingKey;
+
+impl Scalar for SealingKey {
+    type Value = Secret;
+
+    fn noun() -> String {
+        "the path of a file with 32 bytes in base64, or `env:NAME`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "secrets.key"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+        let secret = secret(text, reading)?;
+        let key = STANDARD.decode(secret.reveal());
+        if key.is_ok_and(|bytes| bytes.len() == 32) {
+            return Ok(secret);
+        }
+        let reason = "does not hold 32 bytes in base64; make one with `openssl rand -base64 32`";
+        Err(Misfit::Because(reason.to_owned()))
+    }
+}
+
+fn secret(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+    if let Some(name) = text.strip_prefix("env:") {
+        return match reading.environment().find(name) {
+            Some(value) => Ok(Secret::new(value.to_owned())),
+            None => Err(Misfit::Because(format!(
+                "names {name:?}, which is not set in the environment"
+            ))),
+        };
+    }
+    let path = path(text.strip_prefix("file:").unwrap_or(text), reading)?;
+    let read = fs::read_to_string(&path);
+    read.map(Secret::new)
+        .map_err(|error| unreadable(&path, &error))
+}
+
+/// The database of a `sqlite:///path` URL.
+pub(in crate::config) struct SqliteUrl;
+
+impl Scalar for SqliteUrl {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "`sqlite://` and an absolute path".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "sqlite:///var/lib/amtpd/amtpd.db"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        let path = text.strip_prefix("sqlite://").map(Path::new);
+        let fits =
+            |path: &&Path| path.is_absolute() && path.file_name().is_some() && !text.contains('?');
+        let path = path.filter(fits).ok_or(Misfit::Form)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        if path.is_dir() {
+            return Err(Misfit::Because(
+                "is a directory; name a file in it".to_owned(),
+            ));
+        }
+        if !folder.is_dir() {
+            let reason = format!(
+                "lies in {}, which is no directory; make it",
+                folder.display()
+            );
+            return Err(Misfit::Because(reason));
+        }
+        Ok(path.to_owned())
+    }
+}
+
+/// Relative paths start at the file's folder; systemd's folder of credentials may stand first.
+fn path(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+    const NAME: &str = "CREDENTIALS_DIRECTORY";
+    let forms = [format!("${{{NAME}}}/"), format!("${NAME}/")];
+    let credential = forms
+        .iter()
+        .find_map(|form| text.strip_prefix(form.as_str()));
+    match (credential, reading.environment().find(NAME)) {
+        (Some(rest), Some(folder)) => Ok(Path::new(folder).join(rest)),
+        (Some(_), None) => Err(Misfit::Because(format!(
+            "needs {NAME}, which systemd sets for services with LoadCredential="
+        ))),
+        (None, _) if text.is_empty() => Err(Misfit::Form),
+        (None, _) => Ok(reading.folder().join(text)),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Misfit {
+    let reason = match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file",
+        std::io::ErrorKind::PermissionDenied => {
+            "permission denied; let the user that runs amtpd read it"
+        }
+        std::io::ErrorKind::InvalidData => "it is not text",
+        _ => return Misfit::Because(format!("cannot be read: {}: {error}", path.display())),
+    };
+    Misfit::Because(format!("cannot be read: {}: {reason}", path.display()))
+}

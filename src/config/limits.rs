@@ -1,0 +1,45 @@
+//! Section `limits`: how much of everything.
+
+use std::time::Duration;
+
+use super::kind::{Bytes, Count, PerAddress, Period, Space};
+use super::section::section;
+use super::units::Rate;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+
+section! {
+    /// How much of everything one gateway takes.
+    pub struct Limits = "limits" {
+        /// The largest message, as sent. The `_amtp` record should say the same as `max-size`.
+        message_size: usize as Bytes<KIB, GIB> = "10MiB",
+        /// The most recipients of one message.
+        recipients: usize as Count<1, 10_000> = "100",
+        /// While the disk of the database has less space than this, messages are refused for the time being (503).
+        min_free_disk: u64 as Space = "512MiB",
+        /// The most connections at a time, over all listeners.
+        connections: usize as Count<1, 1_000_000> = "10000",
+        /// The most connections at a time from one address. Trusted proxies may have as many as they like.
+        connections_per_address: usize as Count<1, 1_000_000> = "256",
+        /// The most requests from one address, counted before the caller is known. As many may come at once.
+        address_rate: Rate as PerAddress = "1000/s",
+        /// The largest head of a request: request line and headers.
+        header_size: usize as Bytes<{ 8 * KIB }, MIB> = "32KiB",
+        /// How long a TLS handshake may take.
+        handshake_timeout: Duration as Period<100, HOUR> = "10s",
+        /// How long the head of a request may take.
+        header_timeout: Duration as Period<100, HOUR> = "10s",
+        /// How long a request's body may stand still.
+        body_timeout: Duration as Period<100, HOUR> = "30s",
+        /// How long a whole request may take, its answer included.
+        request_timeout: Duration as Period<100, HOUR> = "90s",
+        /// How long a connection may rest between requests.
+        idle_timeout: Duration as Period<100, { 24 * HOUR }> = "120s",
+        /// How long requests and deliveries may go on after the signal to stop.
+        shutdown_grace: Duration as Period<0, HOUR> = "30s",
+    }
+}

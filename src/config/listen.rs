@@ -1,0 +1,27 @@
+//! Section `listen`: where connections are taken.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::kind::{List, Listener, Network, Optional, Switch};
+use super::section::section;
+
+section! {
+    /// Where connections are taken.
+    pub struct Listen = "listen" {
+        /// The AMTP API over HTTPS (TLS 1.3), for agents and for other gateways.
+        https: SocketAddr as Listener = "0.0.0.0:443",
+        /// The admin API over HTTPS, with the same certificate. Without it the admin API is on `https`.
+        /// In both places it answers only to the addresses of `admin.from`.
+        admin: Option<SocketAddr> as Optional<Listener>,
+        /// Plain HTTP for the operator: `/health`, `/ready` and `/metrics`. Keep it off public addresses.
+        ops: Option<SocketAddr> as Optional<Listener>,
+        /// Whether connections to `https` begin with a PROXY protocol header (version 1 or 2), as load
+        /// balancers send it. It is believed from `trusted_proxies` only; others are cut.
+        proxy_protocol: bool as Switch = "false",
+        /// The proxies whose word about the client's address is believed: its PROXY protocol header,
+        /// or its `X-Forwarded-For`.
+        trusted_proxies: Vec<IpNet> as List<Network> = "[]",
+    }
+}

@@ -1,0 +1,247 @@
+//! The configuration: the only reader of files and of the environment.
+//!
+//! A value comes from the default, else from the YAML file, else from the environment
+//! (`AMTPD__LIMITS__MESSAGE_SIZE=1MiB`); the last one wins. Promises:
+//!
+//! - Every fault is told at once, each with its place and what to do. What loads has no fault.
+//! - A key that means nothing is a fault, never ignored.
+//! - Secrets are read while loading and do not print themselves.
+//!
+//! Each section is a list of keys in its own file. From that list come the struct, its reading, the
+//! reference page and the file that `amtpd init` writes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+mod admin;
+mod document;
+mod environment;
+mod fault;
+mod features;
+mod kind;
+mod limits;
+mod listen;
+mod log;
+mod names;
+mod profile;
+mod reading;
+mod reference;
+mod retention;
+mod secret;
+mod secrets;
+mod section;
+mod store;
+mod template;
+mod tls;
+mod units;
+mod unknown;
+
+#[cfg(test)]
+mod tests;
+
+pub use admin::Admin;
+pub use environment::Environment;
+pub use fault::{ConfigFaults, Fault, Place};
+pub use features::Features;
+pub use kind::LogFormat;
+pub use limits::Limits;
+pub use listen::Listen;
+pub use log::Log;
+pub use profile::{Profile, ProfileFault};
+pub use reading::Places;
+pub use reference::reference;
+pub use retention::Retention;
+pub use secret::Secret;
+pub use secrets::Secrets;
+pub use store::Store;
+pub use template::template;
+pub use tls::Tls;
+pub use units::{Rate, Size, UnitFault};
+
+use crate::protocol::{Address, Domain, GatewayUrl};
+use kind::AgentRef;
+use names::Names;
+use reading::Reading;
+use section::Section;
+
+/// Every section, in the order of the reference page; the top level first.
+const SECTIONS: [&Section; 10] = [
+    &Names::TABLE,
+    &Listen::TABLE,
+    &Tls::TABLE,
+    &Store::TABLE,
+    &Secrets::TABLE,
+    &Admin::TABLE,
+    &Limits::TABLE,
+    &Retention::TABLE,
+    &Log::TABLE,
+    &Features::TABLE,
+];
+
+/// A whole, valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The domains this gateway is responsible for; never empty.
+    pub domains: Vec<Domain>,
+    /// Where this gateway is reached.
+    pub gateway_url: GatewayUrl,
+    /// The agent that reads mail to `postmaster`.
+    pub postmaster: Option<Address>,
+    /// The agent that reads mail to `abuse`.
+    pub abuse: Option<Address>,
+    /// The agent that reads mail to agents nobody knows.
+    pub catch_all: Option<Address>,
+    /// Where connections are taken.
+    pub listen: Listen,
+    /// The certificate of the listeners.
+    pub tls: Tls,
+    /// Where messages are kept.
+    pub store: Store,
+    /// The key that seals credentials in the database.
+    pub secrets: Option<Secrets>,
+    /// Who may use the admin API.
+    pub admin: Admin,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How long what is over is kept.
+    pub retention: Retention,
+    /// What is logged.
+    pub log: Log,
+    /// Switches for gradual rollout.
+    pub features: Features,
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigFaults> {
+        Self::load_with_places(path, environment).map(|(config, _)| config)
+    }
+
+    /// Reads a configuration, and remembers where each value was written.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn load_with_places(
+        path: &Path,
+        environment: &Environment,
+    ) -> Result<(Self, Places), ConfigFaults> {
+        let one = |fault| ConfigFaults::new(vec![fault]);
+        let text = fs::read_to_string(path).map_err(|error| one(unreadable(path, &error)))?;
+        let mut reading = Reading::start(path, text, environment, &SECTIONS).map_err(one)?;
+        let config = Self::read(&mut reading);
+        let (faults, places) = reading.finish();
+        match config {
+            Some(config) if faults.is_empty() => Ok((config, places)),
+            _ => Err(ConfigFaults::new(faults)),
+        }
+    }
+
+    fn read(reading: &mut Reading<'_>) -> Option<Self> {
+        let names = Names::read(reading);
+        let listen = Listen::read(reading);
+        let tls = Tls::read(reading);
+        let store = Store::read(reading);
+        let secrets = if reading.has(&Secrets::TABLE) {
+            Secrets::read(reading).map(Some)
+        } else {
+            Some(None)
+        };
+        let admin = Admin::read(reading);
+        let limits = Limits::read(reading);
+        let retention = Retention::read(reading);
+        let log = Log::read(reading);
+        let features = Features::read(reading);
+        if let Some(listen) = &listen {
+            check_listeners(listen, reading);
+        }
+        let names = names?;
+        check_domains(&names.domains, reading);
+        let mut agent = |key, agent| resolve(agent, key, &names.domains, reading);
+        Some(Self {
+            postmaster: agent("postmaster", names.postmaster),
+            abuse: agent("abuse", names.abuse),
+            catch_all: agent("catch_all", names.catch_all),
+            gateway_url: names.gateway_url,
+            domains: names.domains,
+            listen: listen?,
+            tls: tls?,
+            store: store?,
+            secrets: secrets?,
+            admin: admin?,
+            limits: limits?,
+            retention: retention?,
+            log: log?,
+            features: features?,
+        })
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    let file = path.to_owned();
+    Fault {
+        place: Place::File {
+            file,
+            line: None,
+            column: None,
+        },
+        key: String::new(),
+        text: format!("cannot be read: {error}"),
+    }
+}
+
+fn check_domains(domains: &[Domain], reading: &mut Reading<'_>) {
+    let mut seen = HashSet::new();
+    for domain in domains.iter().filter(|domain| !seen.insert(*domain)) {
+        reading.fault_of("domains", format!("names {domain} twice; keep one"));
+    }
+}
+
+/// The address of an agent that must be ours.
+fn resolve(
+    agent: Option<AgentRef>,
+    key: &str,
+    domains: &[Domain],
+    reading: &mut Reading<'_>,
+) -> Option<Address> {
+    let address = match agent? {
+        AgentRef::Name(name) => Address::of_agent(&name, domains.first()?),
+        AgentRef::Address(address) => address,
+    };
+    if !domains.contains(address.domain()) {
+        let text = format!("\"{address}\" is not in one of our domains; name a local agent");
+        reading.fault_of(key, text);
+        return None;
+    }
+    Some(address)
+}
+
+fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
+    let taken = [
+        ("https", Some(listen.https)),
+        ("admin", listen.admin),
+        ("ops", listen.ops),
+    ];
+    for (index, (name, address)) in taken.iter().enumerate() {
+        let earlier = taken[..index]
+            .iter()
+            .find(|(_, other)| clash(*address, *other));
+        if let (Some(address), Some((other, _))) = (address, earlier) {
+            let text = format!("\"{address}\" is taken by listen.{other}; use another port");
+            reading.fault_of(&format!("listen.{name}"), text);
+        }
+    }
+}
+
+/// Whether two listeners would get in each other's way. Port 0 is a different free port each time.
+fn clash(one: Option<SocketAddr>, other: Option<SocketAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else {
+        return false;
+    };
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
+}

@@ -1,0 +1,14 @@
+//! Section `secrets`: the key that seals what the database keeps of others' credentials.
+
+use super::kind::SealingKey;
+use super::secret::Secret;
+use super::section::section;
+
+section! {
+    /// The key that seals credentials in the database, such as the headers of push targets, so that a copy
+    /// of the database gives none away. Without this section agents cannot have such headers.
+    pub struct Secrets = "secrets" {
+        /// 32 bytes in base64. Keep a copy apart from the database: without it sealed values are lost.
+        "key_file" key: Secret as SealingKey,
+    }
+}

@@ -1,0 +1,16 @@
+//! Section `tls`: the certificate of the listeners.
+
+use std::path::PathBuf;
+
+use super::kind::ReadableFile;
+use super::section::section;
+
+section! {
+    /// The certificate of the listeners. Both files are read again on SIGHUP and when they change.
+    pub struct Tls = "tls" {
+        /// The certificate chain in PEM, the gateway's own first. It must cover the host of `gateway_url`.
+        cert_file: PathBuf as ReadableFile,
+        /// The private key of the certificate in PEM.
+        key_file: PathBuf as ReadableFile,
+    }
+}

@@ -1,0 +1,143 @@
+//! How many requests one client address may make a second, before anything else is asked.
+//!
+//! Who makes more is told 429 and when to come again. One IPv6 client is a /64 network. Addresses
+//! that have been quiet are forgotten, and so memory stays bounded by the number of clients that
+//! are active.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use governor::clock::{Clock as Ticking, Reference as _};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use tokio_util::sync::CancellationToken;
+
+use super::error::ApiError;
+use super::server::Connection;
+use crate::clock::Clock;
+use crate::protocol::ErrorCode;
+
+/// How often quiet addresses are forgotten.
+const EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct Ticks(Clock);
+
+impl Ticking for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, Ticks, NoOpMiddleware<Nanos>>;
+
+/// The limit of requests by client address. Cloning is cheap.
+#[derive(Clone)]
+pub struct AddressRate {
+    limiter: Arc<Limiter>,
+    clock: Clock,
+}
+
+impl AddressRate {
+    /// At most `count` requests in each `period`, as many at once.
+    #[must_use]
+    pub fn new(count: NonZeroU32, period: Duration, clock: Clock) -> Self {
+        let each = (period / count.get()).max(Duration::from_nanos(1));
+        let quota = Quota::with_period(each)
+            .expect("a nanosecond at least")
+            .allow_burst(count);
+        let limiter = Arc::new(Limiter::dashmap_with_clock(quota, Ticks(clock.clone())));
+        Self { limiter, clock }
+    }
+
+    /// Puts the limit in front of every route of `router`.
+    pub fn before(self, router: Router) -> Router {
+        router.layer(from_fn_with_state(self, pass))
+    }
+
+    /// Forgets quiet addresses until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.clock.wait(EVERY) => self.limiter.retain_recent(),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn check(&self, client: IpAddr) -> Result<(), Duration> {
+        self.limiter
+            .check_key(&network(client))
+            .map(drop)
+            .map_err(|until| {
+                let now = Ticks(self.clock.clone()).now();
+                Duration::from(until.earliest_possible().duration_since(now))
+            })
+    }
+}
+
+async fn pass(State(rate): State<AddressRate>, request: Request, next: Next) -> Response {
+    let client = request
+        .extensions()
+        .get::<Connection>()
+        .map(|connection| connection.client.ip());
+    match client.map_or(Ok(()), |client| rate.check(client)) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => ApiError::new(ErrorCode::RateLimitExceeded)
+            .retry_after(wait)
+            .into_response(),
+    }
+}
+
+/// What counts as one client.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::protocol::Timestamp;
+
+    #[test]
+    fn who_makes_more_requests_must_wait_and_others_need_not() {
+        let test = TestClock::at(Timestamp::from_millis(0));
+        let rate = AddressRate::new(
+            NonZeroU32::new(2).unwrap(),
+            Duration::from_secs(1),
+            Clock::over(test.clone()),
+        );
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert_eq!([rate.check(one), rate.check(one)], [Ok(()), Ok(())]);
+        assert_eq!(rate.check(one), Err(Duration::from_millis(500)));
+        assert_eq!(rate.check(other), Ok(()));
+        test.advance(Duration::from_millis(500));
+        assert_eq!(rate.check(one), Ok(()));
+    }
+
+    #[test]
+    fn a_64_network_is_one_client() {
+        let clock = Clock::over(TestClock::at(Timestamp::from_millis(0)));
+        let rate = AddressRate::new(NonZeroU32::new(1).unwrap(), Duration::from_secs(1), clock);
+        assert_eq!(rate.check("2001:db8::1".parse().unwrap()), Ok(()));
+        assert!(rate.check("2001:db8::2".parse().unwrap()).is_err());
+        assert_eq!(rate.check("2001:db8:0:1::1".parse().unwrap()), Ok(()));
+    }
+}

@@ -1,0 +1,341 @@
+//! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use thiserror::Error;
+
+use crate::auth::{Activity, Authenticator, SealFault, Sealer};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::endpoint::http::edge::Edge;
+use crate::endpoint::http::rate::AddressRate;
+use crate::endpoint::http::server::{
+    BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
+};
+use crate::endpoint::http::{self, AdminGate, Api, Door, Health};
+use crate::events::Events;
+use crate::intake::{Intake, LocalNames};
+use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals};
+use crate::protocol::Limits;
+use crate::queue::Sweeper;
+use crate::store::{self, OpenError, RetentionRules, Space, Store, StoreLock, StoreOptions};
+use crate::telemetry::Metrics;
+use crate::tls::{TlsFault, TlsIdentity};
+
+/// How often the certificate files are looked at.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a gateway cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// The key that seals stored credentials.
+    #[error("secrets.key_file: {0}")]
+    Secrets(#[from] SealFault),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The disk of the database.
+    #[error("{folder}: {cause}")]
+    Disk {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// An address that cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ServerFault),
+}
+
+/// A gateway that listens and works.
+pub struct Gateway {
+    lifecycle: Lifecycle,
+    grace: Duration,
+    https: SocketAddr,
+    admin: Option<SocketAddr>,
+    ops: Option<SocketAddr>,
+    _lock: StoreLock,
+}
+
+impl Gateway {
+    /// Opens the store, binds the listeners and spawns the workers.
+    ///
+    /// # Errors
+    /// [`StartError`] says what the operator can do.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let metrics = Metrics::new();
+        let identity = TlsIdentity::load(&config.tls.cert_file, &config.tls.key_file)?;
+        let sealer = config
+            .secrets
+            .as_ref()
+            .map(|it| Sealer::new(it.key.reveal()))
+            .transpose()?;
+        let lock = StoreLock::take(&config.store.path)?;
+        let options = StoreOptions {
+            path: config.store.path.clone(),
+        };
+        let (store, committer) =
+            store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
+        let space = space(config, &metrics)?;
+        let activity = Activity::default();
+        let parts = Parts {
+            config,
+            clock: &clock,
+            metrics: &metrics,
+            store: &store,
+            space: &space,
+        };
+        let mut lifecycle = Lifecycle::new(clock.clone());
+        let draining = lifecycle.draining();
+        let api = parts.api(&activity, sealer, draining.clone());
+        let health = Health::new(
+            (store.clone(), space.clone()),
+            metrics.clone(),
+            clock.clone(),
+            draining,
+        );
+        let rate = AddressRate::new(
+            config.limits.address_rate.count,
+            config.limits.address_rate.period,
+            clock.clone(),
+        );
+        let listeners = parts.bind(&identity).await?;
+
+        let base = lifecycle.stage("store");
+        base.spawn("committer", committer.run(base.stop()));
+        let work = lifecycle.stage("workers");
+        work.spawn(
+            "activity",
+            activity.run(store.clone(), clock.clone(), work.stop()),
+        );
+        let rules = RetentionRules {
+            settled: config.retention.settled,
+            acknowledged: config.retention.acknowledged,
+        };
+        work.spawn(
+            "sweeper",
+            endless(Sweeper::new(store.clone(), rules, clock.clone()).run(work.stop())),
+        );
+        work.spawn(
+            "space",
+            endless(space.clone().run(clock.clone(), work.stop())),
+        );
+        let fresh = identity.keep_fresh(
+            CERTIFICATE_EVERY,
+            lifecycle.reloads(),
+            clock.clone(),
+            work.stop(),
+        );
+        work.spawn("certificate", endless(fresh));
+        work.spawn("rate", endless(rate.clone().run(work.stop())));
+        let doors = lifecycle.stage("listeners");
+        let (https, admin, ops) = listeners.addresses();
+        let edge = Edge { clock, metrics };
+        let open = |router: Router| edge.clone().around(rate.clone().before(router));
+        let public = open(http::router(api.clone(), health.clone(), Door::Public));
+        doors.spawn("https", listeners.https.run(public, doors.stop()));
+        if let Some(server) = listeners.admin {
+            let router = open(http::router(api, health.clone(), Door::Admin));
+            doors.spawn("admin", server.run(router, doors.stop()));
+        }
+        if let Some(server) = listeners.ops {
+            let router = edge.clone().around(http::ops_router(health));
+            doors.spawn("ops", server.run(router, doors.stop()));
+        }
+        let grace = config.limits.shutdown_grace;
+        Ok(Self {
+            lifecycle,
+            grace,
+            https,
+            admin,
+            ops,
+            _lock: lock,
+        })
+    }
+
+    /// The address of the HTTPS listener.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.https
+    }
+
+    /// The address of the operators' listener.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The address of the ops listener.
+    #[must_use]
+    pub fn ops(&self) -> Option<SocketAddr> {
+        self.ops
+    }
+
+    /// Works until a signal or a fault, then drains and stops.
+    ///
+    /// # Errors
+    /// [`LifecycleFault`]: what ended it other than a signal.
+    pub async fn run(
+        self,
+        signals: Signals,
+        manager: ServiceManager,
+    ) -> Result<(), LifecycleFault> {
+        manager.ready();
+        self.lifecycle.run(signals, manager, self.grace).await
+    }
+}
+
+/// A task that has no fault of its own.
+async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    task.await;
+    Ok(())
+}
+
+fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
+    let folder = match config.store.path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let floor = config.limits.min_free_disk;
+    Space::watch(folder.clone(), floor, metrics.clone())
+        .map_err(|cause| StartError::Disk { folder, cause })
+}
+
+/// The bound listeners.
+struct Listeners {
+    https: Server,
+    admin: Option<Server>,
+    ops: Option<Server>,
+}
+
+impl Listeners {
+    fn addresses(&self) -> (SocketAddr, Option<SocketAddr>, Option<SocketAddr>) {
+        let of = |server: &Option<Server>| server.as_ref().map(Server::local_addr);
+        (self.https.local_addr(), of(&self.admin), of(&self.ops))
+    }
+}
+
+/// What the parts of a gateway are made of.
+struct Parts<'a> {
+    config: &'a Config,
+    clock: &'a Clock,
+    metrics: &'a Metrics,
+    store: &'a Store,
+    space: &'a Space,
+}
+
+impl Parts<'_> {
+    fn names(&self) -> Arc<LocalNames> {
+        Arc::new(LocalNames {
+            domains: self.config.domains.iter().cloned().collect(),
+            postmaster: self.config.postmaster.clone(),
+            abuse: self.config.abuse.clone(),
+            catch_all: self.config.catch_all.clone(),
+        })
+    }
+
+    fn api(
+        &self,
+        activity: &Activity,
+        sealer: Option<Sealer>,
+        draining: tokio_util::sync::CancellationToken,
+    ) -> Api {
+        let config = self.config;
+        let names = self.names();
+        let limits = Limits {
+            message_size: config.limits.message_size,
+            recipients: config.limits.recipients,
+        };
+        let stored = (self.store.clone(), self.space.clone());
+        let intake = Intake::new(
+            stored,
+            names.clone(),
+            limits,
+            self.clock.clone(),
+            self.metrics.clone(),
+        );
+        let admin_keys = [config.admin.key.reveal()];
+        Api {
+            intake,
+            store: self.store.clone(),
+            auth: Authenticator::new(
+                self.store.clone(),
+                self.clock.clone(),
+                activity.clone(),
+                admin_keys,
+            ),
+            names,
+            main_domain: config.domains[0].clone(),
+            clock: self.clock.clone(),
+            sealer,
+            admin: AdminGate {
+                own_listener: config.listen.admin.is_some(),
+                from: config.admin.from.clone().into(),
+            },
+            reader: BodyReader {
+                times: BodyTimes {
+                    progress: config.limits.body_timeout,
+                    total: config.limits.request_timeout,
+                },
+                clock: self.clock.clone(),
+            },
+            draining,
+        }
+    }
+
+    async fn bind(&self, identity: &TlsIdentity) -> Result<Listeners, StartError> {
+        let listen = &self.config.listen;
+        let tls = || Some(identity.server_config());
+        let tools = || (self.clock.clone(), self.metrics.clone());
+        let https = Server::bind(listen.https, self.options("https"), tls(), tools()).await?;
+        let admin = match listen.admin {
+            Some(address) => {
+                Some(Server::bind(address, self.direct("admin"), tls(), tools()).await?)
+            }
+            None => None,
+        };
+        let ops = match listen.ops {
+            Some(address) => Some(Server::bind(address, self.direct("ops"), None, tools()).await?),
+            None => None,
+        };
+        Ok(Listeners { https, admin, ops })
+    }
+
+    /// A listener for everybody, perhaps behind proxies.
+    fn options(&self, name: &'static str) -> ServerOptions {
+        let listen = &self.config.listen;
+        ServerOptions {
+            trusted_proxies: listen.trusted_proxies.clone().into(),
+            proxy_protocol: listen.proxy_protocol,
+            ..self.direct(name)
+        }
+    }
+
+    /// A listener that is reached directly.
+    fn direct(&self, name: &'static str) -> ServerOptions {
+        let limits = &self.config.limits;
+        ServerOptions {
+            limits: ConnectionLimits {
+                connections: limits.connections,
+                per_client: limits.connections_per_address,
+                head_bytes: limits.header_size,
+                ..ConnectionLimits::default()
+            },
+            times: ConnectionTimes {
+                handshake: limits.handshake_timeout,
+                head: limits.header_timeout,
+                idle: limits.idle_timeout,
+                grace: limits.shutdown_grace,
+                ..ConnectionTimes::default()
+            },
+            ..ServerOptions::new(name)
+        }
+    }
+}
