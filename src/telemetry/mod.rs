@@ -1,0 +1,14 @@
+//! What the process tells about itself: log lines, metrics, and the board of its workers.
+//!
+//! - Log lines go to standard error, one a line. In JSON every field keeps its dotted name at the
+//!   top level (`request.id`, `message.id`); the fields of the surrounding spans stand beside them.
+//! - [`Metrics`] are counted through typed methods and shown as OpenMetrics text.
+//! - On the [`Board`] every worker keeps one short line about what it does.
+
+mod board;
+mod log;
+mod metrics;
+
+pub use board::{Board, Post, Status, WorkerState};
+pub use log::{LogFormat, LogOptions, TelemetryFault, start};
+pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
