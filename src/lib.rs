@@ -14,3 +14,9 @@
 pub mod protocol;
 
 pub mod clock;
+pub mod telemetry;
+pub mod tls;
+
+pub mod endpoint;
+
+pub mod lifecycle;

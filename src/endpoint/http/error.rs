@@ -1,0 +1,213 @@
+//! What a handler answers when it refuses: a code, rendered by the edge as the AMTP error body.
+//!
+//! A handler returns [`ApiError`]; the id of the request and the time are added where the answer
+//! leaves ([`super::edge`]). The public sentence of a code is fixed; a cause goes to the log only.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+use super::request_id::RequestId;
+use super::server::BodyFault;
+use crate::protocol::{ErrorBody, ErrorCode, Timestamp};
+
+/// When a caller should come again if the refusal does not say.
+const LATER: Duration = Duration::from_secs(5);
+
+/// A refusal.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    code: ErrorCode,
+    message: Option<Cow<'static, str>>,
+    details: Option<Value>,
+    retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    /// A refusal with the code's own sentence.
+    #[must_use]
+    pub const fn new(code: ErrorCode) -> Self {
+        Self {
+            code,
+            message: None,
+            details: None,
+            retry_after: None,
+            allow: None,
+            cause: None,
+        }
+    }
+
+    /// A failure of ours; `cause` goes to the log with the request's id, never to the caller.
+    #[must_use]
+    pub fn internal(cause: impl Display) -> Self {
+        Self::new(ErrorCode::InternalError).cause(cause)
+    }
+
+    /// Says it in another public sentence.
+    #[must_use]
+    pub fn message(self, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
+    }
+
+    /// Adds what programs can use, such as `validation_errors`.
+    #[must_use]
+    pub fn details(self, details: Value) -> Self {
+        Self {
+            details: Some(details),
+            ..self
+        }
+    }
+
+    /// Tells when to come again, in whole seconds (rounded up).
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
+    /// Names the methods that are allowed (405).
+    #[must_use]
+    pub fn allow(self, methods: HeaderValue) -> Self {
+        Self {
+            allow: Some(methods),
+            ..self
+        }
+    }
+
+    /// Adds the cause for the log.
+    #[must_use]
+    pub fn cause(self, cause: impl Display) -> Self {
+        Self {
+            cause: Some(cause.to_string()),
+            ..self
+        }
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    pub(super) fn cause_text(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The whole answer.
+    pub(super) fn render(&self, id: &RequestId, now: Timestamp) -> Response {
+        let body = ErrorBody {
+            message: self
+                .message
+                .as_deref()
+                .unwrap_or(self.code.text())
+                .to_owned(),
+            details: self.details.clone(),
+            ..ErrorBody::new(self.code, now, id.as_str())
+        };
+        let mut answer = (self.status(), axum::Json(body)).into_response();
+        let headers = answer.headers_mut();
+        match self.status() {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let seconds = whole_seconds(self.retry_after.unwrap_or(LATER));
+                headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            _ => {}
+        }
+        if let Some(methods) = &self.allow {
+            headers.insert(header::ALLOW, methods.clone());
+        }
+        answer
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// The answer still without body: the edge knows the request's id and the time.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut answer = self.status().into_response();
+        answer.extensions_mut().insert(self);
+        answer
+    }
+}
+
+impl From<ErrorCode> for ApiError {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<BodyFault> for ApiError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TooLarge { limit } => Self::new(ErrorCode::MessageTooLarge)
+                .details(serde_json::json!({ "max_size": limit })),
+            BodyFault::Stalled | BodyFault::TooSlow => Self::new(ErrorCode::RequestTimeout),
+            BodyFault::Busy => Self::new(ErrorCode::TemporaryFailure).cause(fault),
+            BodyFault::Broken(reason) => Self::new(ErrorCode::InvalidMessageFormat).cause(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, TestClock};
+
+    fn rendered(error: &ApiError) -> Response {
+        let now = Timestamp::from_millis(0);
+        let clock = Clock::over(TestClock::at(now));
+        error.render(&RequestId::of(&http::HeaderMap::new(), &clock), now)
+    }
+
+    #[test]
+    fn refusals_that_may_pass_say_when_to_come_again() {
+        let table = [
+            (ApiError::new(ErrorCode::TemporaryFailure), Some("5")),
+            (
+                ApiError::new(ErrorCode::RateLimitExceeded).retry_after(Duration::ZERO),
+                Some("1"),
+            ),
+            (
+                ApiError::new(ErrorCode::MailboxFull).retry_after(Duration::from_millis(1_001)),
+                Some("2"),
+            ),
+            (ApiError::new(ErrorCode::PolicyDenied), None),
+        ];
+        for (error, expected) in table {
+            let answer = rendered(&error);
+            let shown = answer
+                .headers()
+                .get(header::RETRY_AFTER)
+                .map(|v| v.to_str().unwrap());
+            assert_eq!(shown, expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_credentials_names_the_scheme() {
+        let answer = rendered(&ApiError::new(ErrorCode::LocalSenderAuthRequired));
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    }
+}

@@ -1,0 +1,147 @@
+//! How many connections a listener and each of its clients may hold.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ConnectionLimits;
+use crate::telemetry::RefusedConnection;
+
+/// The seats of one listener. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub(super) struct Seats {
+    limits: ConnectionLimits,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// A connection's seat, free again when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    seats: Seats,
+    client: Option<IpAddr>,
+}
+
+impl Seats {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        Self {
+            limits,
+            taken: Arc::default(),
+        }
+    }
+
+    /// A seat for a connection whose client is not known yet.
+    pub(super) fn take(&self) -> Result<Seat, RefusedConnection> {
+        let mut taken = self.taken();
+        if taken.total >= self.limits.connections {
+            return Err(RefusedConnection::Total);
+        }
+        taken.total += 1;
+        drop(taken);
+        Ok(Seat {
+            seats: self.clone(),
+            client: None,
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Counts the connection as one of `client`.
+    pub(super) fn assign(&mut self, client: IpAddr) -> Result<(), RefusedConnection> {
+        let client = network(client);
+        let mut taken = self.seats.taken();
+        let held = taken.clients.entry(client).or_default();
+        if *held >= self.seats.limits.per_client {
+            return Err(RefusedConnection::Address);
+        }
+        *held += 1;
+        drop(taken);
+        self.client = Some(client);
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken();
+        taken.total -= 1;
+        let Some(client) = self.client else { return };
+        let left = taken.clients.get_mut(&client).map_or(0, |held| {
+            *held -= 1;
+            *held
+        });
+        if left == 0 {
+            taken.clients.remove(&client);
+        }
+    }
+}
+
+/// What counts as one client: anybody on IPv6 has a /64 of addresses to come from.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats(connections: usize, per_client: usize) -> Seats {
+        Seats::new(ConnectionLimits {
+            connections,
+            per_client,
+            ..ConnectionLimits::default()
+        })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_seat_is_free_again_when_its_connection_ends() {
+        let seats = seats(2, 2);
+        let (first, second) = (seats.take().unwrap(), seats.take().unwrap());
+        assert_eq!(seats.take().unwrap_err(), RefusedConnection::Total);
+        drop(first);
+        assert!(seats.take().is_ok());
+        drop(second);
+    }
+
+    #[test]
+    fn one_client_holds_so_many_and_no_more() {
+        let seats = seats(9, 1);
+        let table = [
+            ("192.0.2.1", true),
+            ("192.0.2.1", false),
+            ("::ffff:192.0.2.1", false),
+            ("192.0.2.2", true),
+            ("2001:db8::1", true),
+            ("2001:db8::2", false),
+            ("2001:db8:0:1::1", true),
+        ];
+        let mut held = Vec::new();
+        for (client, admitted) in table {
+            let mut seat = seats.take().unwrap();
+            assert_eq!(seat.assign(ip(client)).is_ok(), admitted, "{client}");
+            held.push(seat);
+        }
+        drop(held);
+        assert!(
+            seats.taken().clients.is_empty(),
+            "nothing is kept of clients that left"
+        );
+        assert_eq!(seats.taken().total, 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! What others connect to: each endpoint translates a protocol into calls of intake and store.
+
+pub mod http;
