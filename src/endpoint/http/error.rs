@@ -163,6 +163,7 @@ impl From<BodyFault> for ApiError {
             BodyFault::TooLarge { limit } => Self::new(ErrorCode::MessageTooLarge)
                 .details(serde_json::json!({ "max_size": limit })),
             BodyFault::Stalled | BodyFault::TooSlow => Self::new(ErrorCode::RequestTimeout),
+            BodyFault::Busy => Self::new(ErrorCode::TemporaryFailure).cause(fault),
             BodyFault::Broken(reason) => Self::new(ErrorCode::InvalidMessageFormat).cause(reason),
         }
     }

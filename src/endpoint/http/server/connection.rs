@@ -189,7 +189,7 @@ where
     let ending = tokio::select! {
         biased;
         _ = http.as_mut() => return,
-        () = shared.abort.cancelled() => None,
+        () = shared.stop.cancelled() => None,
         quiet = activity.quiet() => Some(quiet),
     };
     http.as_mut().graceful_shutdown();
@@ -232,7 +232,7 @@ where
     let ending = tokio::select! {
         biased;
         _ = http.as_mut() => return,
-        () = shared.abort.cancelled() => None,
+        () = shared.stop.cancelled() => None,
         quiet = activity.quiet() => Some(quiet),
     };
     http.as_mut().graceful_shutdown();
