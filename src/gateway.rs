@@ -19,7 +19,7 @@ use crate::endpoint::http::server::{
 use crate::endpoint::http::{self, AdminGate, Api, Door, Health};
 use crate::events::Events;
 use crate::intake::{Intake, LocalNames};
-use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals};
+use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::protocol::Limits;
 use crate::queue::Sweeper;
 use crate::store::{self, OpenError, RetentionRules, Space, Store, StoreLock, StoreOptions};
@@ -28,6 +28,8 @@ use crate::tls::{TlsFault, TlsIdentity};
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+/// The bodies being received hold at most this much memory together; more are asked to come again.
+const BODY_MEMORY: usize = 256 * 1024 * 1024;
 
 /// Why a gateway cannot start.
 #[derive(Debug, Error)]
@@ -115,40 +117,18 @@ impl Gateway {
             "activity",
             activity.run(store.clone(), clock.clone(), work.stop()),
         );
-        let rules = RetentionRules {
-            settled: config.retention.settled,
-            acknowledged: config.retention.acknowledged,
-        };
-        work.spawn(
-            "sweeper",
-            endless(Sweeper::new(store.clone(), rules, clock.clone()).run(work.stop())),
-        );
-        work.spawn(
-            "space",
-            endless(space.clone().run(clock.clone(), work.stop())),
-        );
-        let fresh = identity.keep_fresh(
-            CERTIFICATE_EVERY,
-            lifecycle.reloads(),
-            clock.clone(),
-            work.stop(),
-        );
-        work.spawn("certificate", endless(fresh));
         work.spawn("rate", endless(rate.clone().run(work.stop())));
+        let every = CERTIFICATE_EVERY;
+        let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
+        work.spawn("certificate", endless(fresh));
+        parts.spawn_upkeep(&work);
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
-        let edge = Edge { clock, metrics };
-        let open = |router: Router| edge.clone().around(rate.clone().before(router));
-        let public = open(http::router(api.clone(), health.clone(), Door::Public));
-        doors.spawn("https", listeners.https.run(public, doors.stop()));
-        if let Some(server) = listeners.admin {
-            let router = open(http::router(api, health.clone(), Door::Admin));
-            doors.spawn("admin", server.run(router, doors.stop()));
-        }
-        if let Some(server) = listeners.ops {
-            let router = edge.clone().around(http::ops_router(health));
-            doors.spawn("ops", server.run(router, doors.stop()));
-        }
+        let edge = Edge {
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        listeners.open(&doors, (api, health), &edge, &rate);
         let grace = config.limits.shutdown_grace;
         Ok(Self {
             lifecycle,
@@ -222,6 +202,23 @@ impl Listeners {
     }
 }
 
+impl Listeners {
+    /// Serves: the rate of an address comes before the routes, the edge around both.
+    fn open(self, doors: &Stage, (api, health): (Api, Health), edge: &Edge, rate: &AddressRate) {
+        let around = |router: Router| edge.clone().around(rate.clone().before(router));
+        let public = around(http::router(api.clone(), health.clone(), Door::Public));
+        doors.spawn("https", self.https.run(public, doors.stop()));
+        if let Some(server) = self.admin {
+            let router = around(http::router(api, health.clone(), Door::Admin));
+            doors.spawn("admin", server.run(router, doors.stop()));
+        }
+        if let Some(server) = self.ops {
+            let router = edge.clone().around(http::ops_router(health));
+            doors.spawn("ops", server.run(router, doors.stop()));
+        }
+    }
+}
+
 /// What the parts of a gateway are made of.
 struct Parts<'a> {
     config: &'a Config,
@@ -232,6 +229,20 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Spawns what looks after the store.
+    fn spawn_upkeep(&self, work: &Stage) {
+        let rules = RetentionRules {
+            settled: self.config.retention.settled,
+            acknowledged: self.config.retention.acknowledged,
+        };
+        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
+        work.spawn("sweeper", endless(sweeper.run(work.stop())));
+        work.spawn(
+            "space",
+            endless(self.space.clone().run(self.clock.clone(), work.stop())),
+        );
+    }
+
     fn names(&self) -> Arc<LocalNames> {
         Arc::new(LocalNames {
             domains: self.config.domains.iter().cloned().collect(),
@@ -279,13 +290,14 @@ impl Parts<'_> {
                 own_listener: config.listen.admin.is_some(),
                 from: config.admin.from.clone().into(),
             },
-            reader: BodyReader {
-                times: BodyTimes {
+            reader: BodyReader::new(
+                BodyTimes {
                     progress: config.limits.body_timeout,
                     total: config.limits.request_timeout,
                 },
-                clock: self.clock.clone(),
-            },
+                BODY_MEMORY.max(2 * config.limits.message_size),
+                self.clock.clone(),
+            ),
             draining,
         }
     }

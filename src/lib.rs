@@ -14,9 +14,22 @@
 pub mod protocol;
 
 pub mod clock;
+pub mod config;
+pub mod envelope;
+pub mod events;
+pub mod net;
 pub mod telemetry;
 pub mod tls;
 
+pub mod store;
+
+pub mod auth;
+
+pub mod intake;
+pub mod queue;
+
 pub mod endpoint;
 
+pub mod cli;
+pub mod gateway;
 pub mod lifecycle;

@@ -22,6 +22,12 @@ const LATER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct ApiError {
     code: ErrorCode,
+    /// Rarely there, and kept apart so that results stay small.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct More {
     message: Option<Cow<'static, str>>,
     details: Option<Value>,
     retry_after: Option<Duration>,
@@ -33,14 +39,7 @@ impl ApiError {
     /// A refusal with the code's own sentence.
     #[must_use]
     pub const fn new(code: ErrorCode) -> Self {
-        Self {
-            code,
-            message: None,
-            details: None,
-            retry_after: None,
-            allow: None,
-            cause: None,
-        }
+        Self { code, more: None }
     }
 
     /// A failure of ours; `cause` goes to the log with the request's id, never to the caller.
@@ -49,49 +48,39 @@ impl ApiError {
         Self::new(ErrorCode::InternalError).cause(cause)
     }
 
+    fn with(mut self, set: impl FnOnce(&mut More)) -> Self {
+        set(self.more.get_or_insert_default());
+        self
+    }
+
     /// Says it in another public sentence.
     #[must_use]
     pub fn message(self, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            message: Some(message.into()),
-            ..self
-        }
+        self.with(|more| more.message = Some(message.into()))
     }
 
     /// Adds what programs can use, such as `validation_errors`.
     #[must_use]
     pub fn details(self, details: Value) -> Self {
-        Self {
-            details: Some(details),
-            ..self
-        }
+        self.with(|more| more.details = Some(details))
     }
 
     /// Tells when to come again, in whole seconds (rounded up).
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
-        Self {
-            retry_after: Some(wait),
-            ..self
-        }
+        self.with(|more| more.retry_after = Some(wait))
     }
 
     /// Names the methods that are allowed (405).
     #[must_use]
     pub fn allow(self, methods: HeaderValue) -> Self {
-        Self {
-            allow: Some(methods),
-            ..self
-        }
+        self.with(|more| more.allow = Some(methods))
     }
 
     /// Adds the cause for the log.
     #[must_use]
     pub fn cause(self, cause: impl Display) -> Self {
-        Self {
-            cause: Some(cause.to_string()),
-            ..self
-        }
+        self.with(|more| more.cause = Some(cause.to_string()))
     }
 
     /// The code.
@@ -101,7 +90,7 @@ impl ApiError {
     }
 
     pub(super) fn cause_text(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.more.as_ref()?.cause.as_deref()
     }
 
     fn status(&self) -> StatusCode {
@@ -110,28 +99,27 @@ impl ApiError {
 
     /// The whole answer.
     pub(super) fn render(&self, id: &RequestId, now: Timestamp) -> Response {
+        let more = self.more.as_deref();
+        let said = more.and_then(|more| more.message.as_deref());
         let body = ErrorBody {
-            message: self
-                .message
-                .as_deref()
-                .unwrap_or(self.code.text())
-                .to_owned(),
-            details: self.details.clone(),
+            message: said.unwrap_or(self.code.text()).to_owned(),
+            details: more.and_then(|more| more.details.clone()),
             ..ErrorBody::new(self.code, now, id.as_str())
         };
         let mut answer = (self.status(), axum::Json(body)).into_response();
+        let wait = more.and_then(|more| more.retry_after);
         let headers = answer.headers_mut();
         match self.status() {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                let seconds = whole_seconds(self.retry_after.unwrap_or(LATER));
+                let seconds = whole_seconds(wait.unwrap_or(LATER));
                 headers.insert(header::RETRY_AFTER, seconds.into());
             }
             _ => {}
         }
-        if let Some(methods) = &self.allow {
+        if let Some(methods) = more.and_then(|more| more.allow.as_ref()) {
             headers.insert(header::ALLOW, methods.clone());
         }
         answer
