@@ -1,14 +1,14 @@
-//! The `amtpd` binary: runs a command and maps what came of it to an exit code.
+//! The `amtpd` program.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A second provider, turned on by some later dependency, must not make this choice for us.
+    // Before anything can ask for cryptography, so that no library's own choice comes first.
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()
     {
         return ExitCode::FAILURE;
     }
-    amtpd::cli::run()
+    amtpd::cli::run(std::env::args_os())
 }

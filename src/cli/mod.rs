@@ -1,4 +1,7 @@
-//! The command line: one file a command.
+//! The commands: one file each.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration. Results go to standard output,
+//! faults to standard error.
 
 #![allow(
     clippy::print_stdout,
@@ -6,12 +9,8 @@
     reason = "commands talk to people"
 )]
 
-mod agent;
-mod client;
-mod database;
-mod mail;
-mod serve;
-
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,9 +19,24 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigFaults, Environment};
 
-/// A federated AMTP gateway: the mail server of software agents.
+mod agent;
+mod check;
+mod client;
+mod completions;
+mod config_reference;
+mod database;
+mod init;
+mod mail;
+mod serve;
+mod version;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const BAD_CONFIGURATION: u8 = 78;
+
+/// A federated AMTP gateway: the mail server of software agents
 #[derive(Debug, Parser)]
-#[command(name = "amtpd", version, max_term_width = 100)]
+#[command(name = "amtpd", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,55 +45,126 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeCommand),
+    Init(init::InitCommand),
+    Check(check::CheckCommand),
     Agent(agent::AgentCommand),
-    Send(mail::SendCommand),
+    Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
     Message(mail::MessageCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
     Restore(database::RestoreCommand),
+    Version(version::VersionCommand),
+    Completions(completions::CompletionsCommand),
+    #[command(hide = true)]
+    ConfigReference(config_reference::ConfigReferenceCommand),
 }
 
-fn load(path: &Path) -> Result<Config, ConfigFaults> {
-    Config::load(path, &Environment::of_process())
-}
-
-/// Runs a command line. 0 done, 1 failed, 2 wrong usage (by clap), 78 bad configuration.
-#[must_use]
-pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("amtpd: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(execute(cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ConfigFaults>() => {
-            eprintln!("{error}");
-            ExitCode::from(78)
-        }
-        Err(error) => {
-            eprintln!("amtpd: {error:#}");
-            ExitCode::FAILURE
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Serve(command) => wait_for(command.run()),
+            Self::Init(command) => command.run(),
+            Self::Check(command) => command.run(),
+            Self::Agent(command) => wait_for(command.run()),
+            Self::Send(command) => wait_for(command.run()),
+            Self::Inbox(command) => wait_for(command.run()),
+            Self::Message(command) => wait_for(command.run()),
+            Self::Migrate(command) => wait_for(command.run()),
+            Self::Backup(command) => wait_for(command.run()),
+            Self::Restore(command) => wait_for(command.run()),
+            Self::Version(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::ConfigReference(command) => command.run(),
         }
     }
 }
 
-async fn execute(command: Command) -> Result<()> {
-    match command {
-        Command::Serve(command) => command.run().await,
-        Command::Agent(command) => command.run().await,
-        Command::Send(command) => command.run().await,
-        Command::Inbox(command) => command.run().await,
-        Command::Message(command) => command.run().await,
-        Command::Migrate(command) => command.run().await,
-        Command::Backup(command) => command.run().await,
-        Command::Restore(command) => command.run().await,
+/// Runs the command of an argument list that begins with the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command.run(),
+        Err(usage) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = usage.print();
+            let code = if usage.use_stderr() { WRONG_USAGE } else { 0 };
+            return code.into();
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is::<Reported>() {
+                eprintln!("{}", in_words(&error));
+            }
+            code_of(&error).into()
+        }
+    }
+}
+
+/// Runs a command that waits for others.
+fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Reads the configuration of a command.
+///
+/// # Errors
+/// Every fault; as the error of a command it becomes exit code 78.
+fn load(path: &Path) -> Result<Config, ConfigFaults> {
+    Config::load(path, &Environment::of_process())
+}
+
+/// The error of a command that has told everything itself.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Reported(u8);
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Reported>() {
+        Some(Reported(code)) => *code,
+        None if error.is::<ConfigFaults>() => BAD_CONFIGURATION,
+        None => FAILED,
+    }
+}
+
+fn in_words(error: &anyhow::Error) -> String {
+    if error.is::<ConfigFaults>() {
+        return error.to_string();
+    }
+    format!("amtpd: {error:#}")
+}
+
+/// Writes a long text; that the reader went away (`| head`) is no fault.
+fn show(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_options_of_all_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_have_their_exit_codes() {
+        let faults = load_nothing().unwrap_err();
+        assert_eq!(code_of(&faults.into()), 78);
+        assert_eq!(code_of(&Reported(2).into()), 2);
+        assert_eq!(code_of(&anyhow::anyhow!("no")), 1);
+    }
+
+    fn load_nothing() -> Result<Config, ConfigFaults> {
+        Config::load(Path::new("/nowhere/amtpd.yaml"), &Environment::default())
     }
 }

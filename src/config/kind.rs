@@ -14,7 +14,7 @@ mod names;
 
 pub use facts::LogFormat;
 pub(super) use facts::{Bytes, Count, Format, Level, PerAddress, Period, Space, Switch};
-pub(super) use files::{ReadableFile, SealingKey, SecretFile, SqliteUrl};
+pub(super) use files::{CertificateFile, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl};
 pub(super) use names::{Agent, AgentRef, DomainName, Listener, Network, Url};
 
 /// Whether a key may be left out.

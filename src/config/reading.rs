@@ -133,17 +133,17 @@ impl<'a> Reading<'a> {
     /// What was written for a key; the outer `None` when its section cannot be read, which is a
     /// fault already.
     fn written(&self, section: &Section, name: &str) -> Option<Option<Node>> {
+        let holds_keys = |node: &Node| matches!(node.shape, Shape::Map(_) | Shape::Null);
+        let root = &self.places.root;
         let map = match section.name {
-            "" => Some(&self.places.root),
-            name => self.places.root.find(name).map(|entry| &entry.value),
+            "" => Some(root),
+            name => root.find(name).map(|entry| &entry.value),
         };
-        match map {
-            None => Some(None),
-            Some(map) if matches!(map.shape, Shape::Map(_) | Shape::Null) => {
-                Some(map.find(name).map(|entry| entry.value.clone()))
-            }
-            Some(_) => None,
+        if !holds_keys(root) || map.is_some_and(|map| !holds_keys(map)) {
+            return None;
         }
+        let entry = map.and_then(|map| map.find(name));
+        Some(entry.map(|entry| entry.value.clone()))
     }
 
     fn entry(&self, section: &Section) -> Option<&Entry> {

@@ -72,7 +72,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.admin.key.reveal(), "adm_0123456789abcdef");
     assert_eq!(config.admin.from.len(), 2);
     assert_eq!(config.limits.message_size, 10 << 20);
-    assert_eq!(config.limits.address_rate.to_string(), "200/s");
+    assert_eq!(config.limits.address_rate.to_string(), "1000/s");
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(120));
     assert_eq!(config.retention.settled, Duration::from_secs(7 * 86_400));
     assert_eq!(
@@ -170,6 +170,7 @@ admin: {key_file: 'admin.key', from: [10.0.0.0/8, 10.0.0.1/8, home]}
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn one_wrong_line_is_one_fault() {
     let folder = Folder::new();
     let table = [
@@ -199,7 +200,11 @@ fn one_wrong_line_is_one_fault() {
         ),
         (
             "limits: {message_size: }\n",
-            "amtpd.yaml:9:23: limits.message_size: has no value; give it a size from",
+            "amtpd.yaml:9:24: limits.message_size: has no value; give it a size from",
+        ),
+        (
+            "limits:\n  message_size: # later\n\n  recipients: 5\n",
+            "amtpd.yaml:10:16: limits.message_size: has no value",
         ),
         (
             "limits: {message_size: [1]}\n",

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::kind::ReadableFile;
+use super::kind::{CertificateFile, PrivateKeyFile};
 use super::section::section;
 
 section! {
     /// The certificate of the listeners. Both files are read again on SIGHUP and when they change.
     pub struct Tls = "tls" {
         /// The certificate chain in PEM, the gateway's own first. It must cover the host of `gateway_url`.
-        cert_file: PathBuf as ReadableFile,
+        cert_file: PathBuf as CertificateFile,
         /// The private key of the certificate in PEM.
-        key_file: PathBuf as ReadableFile,
+        key_file: PathBuf as PrivateKeyFile,
     }
 }

@@ -121,7 +121,7 @@ impl Scalar for PerAddress {
     }
 
     fn example() -> &'static str {
-        "200/s"
+        "1000/s"
     }
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<Rate, Misfit> {

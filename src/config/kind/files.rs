@@ -13,10 +13,10 @@ use crate::config::secret::Secret;
 /// A shorter secret can be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-/// A file this process can read.
-pub(in crate::config) struct ReadableFile;
+/// A certificate chain; that this process can read the file is all that is checked.
+pub(in crate::config) struct CertificateFile;
 
-impl Scalar for ReadableFile {
+impl Scalar for CertificateFile {
     type Value = PathBuf;
 
     fn noun() -> String {
@@ -28,15 +28,36 @@ impl Scalar for ReadableFile {
     }
 
     fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
-        let path = path(text, reading)?;
-        let opened = File::open(&path).and_then(|file| file.metadata());
-        match opened {
-            Ok(facts) if facts.is_dir() => {
-                Err(Misfit::Because("is a directory; name a file".into()))
-            }
-            Ok(_) => Ok(path),
-            Err(error) => Err(unreadable(&path, &error)),
-        }
+        readable(text, reading)
+    }
+}
+
+/// A private key; that this process can read the file is all that is checked.
+pub(in crate::config) struct PrivateKeyFile;
+
+impl Scalar for PrivateKeyFile {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "tls/key.pem"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        readable(text, reading)
+    }
+}
+
+fn readable(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+    let path = path(text, reading)?;
+    let opened = File::open(&path).and_then(|file| file.metadata());
+    match opened {
+        Ok(facts) if facts.is_dir() => Err(Misfit::Because("is a directory; name a file".into())),
+        Ok(_) => Ok(path),
+        Err(error) => Err(unreadable(&path, &error)),
     }
 }
 
@@ -100,9 +121,10 @@ fn secret(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
         };
     }
     let path = path(text.strip_prefix("file:").unwrap_or(text), reading)?;
-    let read = fs::read_to_string(&path);
-    read.map(Secret::new)
-        .map_err(|error| unreadable(&path, &error))
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Secret::of_file(text, path)),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
 }
 
 /// The database of a `sqlite:///path` URL.

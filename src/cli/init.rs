@@ -1,0 +1,270 @@
+//! `amtpd init`: a folder to start from, and what to publish.
+//!
+//! Nothing that exists is overwritten: if one of its files is there, no file is written at all.
+//! Keys are readable by their owner only.
+
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use clap::Args;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::show;
+use crate::clock::Clock;
+use crate::config::template;
+use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
+use crate::protocol::{Advertisement, Domain, GatewayUrl};
+
+mod certificate;
+#[cfg(test)]
+mod tests;
+
+const ADMIN_PORT: u16 = 8444;
+
+/// Write a configuration with fresh keys, and print the DNS records to publish
+#[derive(Debug, Args)]
+pub(super) struct InitCommand {
+    /// The domain of the agents, such as example.com
+    #[arg(long)]
+    domain: Domain,
+    /// Where others reach this gateway, such as https://amtp.example.com
+    #[arg(long, value_name = "URL")]
+    gateway_url: GatewayUrl,
+    /// The folder to write into
+    #[arg(long, value_name = "DIR", default_value = "amtpd-config")]
+    dir: PathBuf,
+    /// Make a certificate for trying out; clients must be told to believe it
+    #[arg(long)]
+    self_signed: bool,
+    /// Where to take HTTPS connections [default: 0.0.0.0 and the port of the URL]
+    #[arg(long, value_name = "IP:PORT")]
+    listen_https: Option<SocketAddr>,
+    /// Where to serve the admin API
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT)))]
+    listen_admin: SocketAddr,
+    /// Where to serve health and metrics
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    listen_ops: SocketAddr,
+}
+
+/// A file to write.
+struct Draft {
+    name: &'static str,
+    mode: u32,
+    text: String,
+}
+
+impl InitCommand {
+    pub(super) fn run(self) -> Result<()> {
+        let folder = std::path::absolute(&self.dir)?;
+        let drafts = self.drafts(&folder, &Clock::system())?;
+        write(&folder, &drafts)?;
+        show(&self.next_steps(&drafts))
+    }
+
+    fn drafts(&self, folder: &Path, clock: &Clock) -> Result<Vec<Draft>> {
+        let mut drafts = vec![
+            Draft {
+                name: "amtpd.yaml",
+                mode: 0o644,
+                text: self.configuration(folder)?,
+            },
+            Draft {
+                name: "admin.key",
+                mode: 0o600,
+                text: admin_key() + "\n",
+            },
+            Draft {
+                name: "secrets.key",
+                mode: 0o600,
+                text: STANDARD.encode(random::<32>()) + "\n",
+            },
+            Draft {
+                name: "profile.yaml",
+                mode: 0o644,
+                text: self.profile(),
+            },
+        ];
+        if self.self_signed {
+            let pair = certificate::self_signed(&self.gateway_url, clock.now())?;
+            drafts.push(Draft {
+                name: "tls/cert.pem",
+                mode: 0o644,
+                text: pair.certificate,
+            });
+            drafts.push(Draft {
+                name: "tls/key.pem",
+                mode: 0o600,
+                text: pair.key,
+            });
+        }
+        Ok(drafts)
+    }
+
+    fn configuration(&self, folder: &Path) -> Result<String> {
+        let database = folder.join("data/amtpd.db");
+        let database = database
+            .to_str()
+            .context("the folder's name is not UTF-8; name another with --dir")?;
+        if database.contains('?') {
+            bail!("the folder's name has a '?'; name another with --dir");
+        }
+        let given = [
+            ("domains", format!("[{}]", self.domain)),
+            ("gateway_url", self.gateway_url.to_string()),
+            ("listen.https", self.https().to_string()),
+            ("listen.admin", self.listen_admin.to_string()),
+            ("listen.ops", self.listen_ops.to_string()),
+            ("tls.cert_file", "tls/cert.pem".to_owned()),
+            ("tls.key_file", "tls/key.pem".to_owned()),
+            (
+                "store.url",
+                serde_json::to_string(&format!("sqlite://{database}"))?,
+            ),
+            ("secrets.key_file", "secrets.key".to_owned()),
+            ("admin.key_file", "admin.key".to_owned()),
+        ];
+        Ok(template(&given))
+    }
+
+    fn https(&self) -> SocketAddr {
+        let usual = SocketAddr::from(([0, 0, 0, 0], self.gateway_url.port()));
+        self.listen_https.unwrap_or(usual)
+    }
+
+    /// The admin API on this machine, under the name the certificate is for.
+    fn profile(&self) -> String {
+        let host = self.gateway_url.host();
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let mut profile = format!(
+            "# The operator's profile: `amtpd agent list --profile profile.yaml`.\n\
+             gateway: https://{host}:{}\nresolve: {}\nkey_file: admin.key\n",
+            self.listen_admin.port(),
+            loopback_of(self.listen_admin),
+        );
+        if self.self_signed {
+            profile += "ca_file: tls/cert.pem\n";
+        }
+        profile
+    }
+
+    fn next_steps(&self, drafts: &[Draft]) -> String {
+        let dir = self.dir.display();
+        let mut text = format!("Written to {dir}:\n");
+        for draft in drafts {
+            let _ = writeln!(text, "  {}", draft.name);
+        }
+        text += &self.records();
+        text += "\nNext:\n";
+        if !self.self_signed {
+            let host = self.gateway_url.host();
+            let _ = writeln!(
+                text,
+                "  put the certificate for {host} into {dir}/tls/cert.pem and its key into {dir}/tls/key.pem"
+            );
+        }
+        let _ = write!(
+            text,
+            "  amtpd check --config {dir}/amtpd.yaml\n  amtpd serve --config {dir}/amtpd.yaml\n  \
+             amtpd agent add alice --profile {dir}/profile.yaml\n\n\
+             Keep a copy of secrets.key apart from the database.\n"
+        );
+        text
+    }
+
+    fn records(&self) -> String {
+        let record = Advertisement {
+            gateway: self.gateway_url.clone(),
+            auth: Vec::new(),
+            max_size: DEFAULT_MAX_SIZE,
+            features: Vec::new(),
+        };
+        let mut text = format!(
+            "\nPublish in DNS:\n  _amtp.{}. 3600 IN TXT \"{record}\"\n",
+            self.domain
+        );
+        if self.gateway_url.host_ip().is_none() {
+            let host = self.gateway_url.host();
+            let _ = writeln!(
+                text,
+                "  {host}. 3600 IN A <the public address of this gateway> (AAAA for IPv6)"
+            );
+        }
+        text
+    }
+}
+
+/// Where a client on this machine reaches a listener.
+fn loopback_of(listener: SocketAddr) -> std::net::IpAddr {
+    match listener {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        other => other.ip(),
+    }
+}
+
+/// A key in the form of all keys we hand out: kind, public part, secret part.
+fn admin_key() -> String {
+    let id: String = random::<8>()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("adm_{id}_{}", URL_SAFE_NO_PAD.encode(random::<32>()))
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the system's random source works");
+    bytes
+}
+
+fn write(folder: &Path, drafts: &[Draft]) -> Result<()> {
+    for draft in drafts {
+        let path = folder.join(draft.name);
+        if path.symlink_metadata().is_ok() {
+            bail!(
+                "{} exists; nothing was written. Name another folder with --dir",
+                path.display()
+            );
+        }
+    }
+    make(folder, 0o755)?;
+    make(&folder.join("tls"), 0o700)?;
+    make(&folder.join("data"), 0o700)?;
+    for draft in drafts {
+        let path = folder.join(draft.name);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(draft.mode);
+        let written = options
+            .open(&path)
+            .and_then(|mut file| file.write_all(draft.text.as_bytes()));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn make(folder: &Path, mode: u32) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    DirBuilder::new()
+        .mode(mode)
+        .create(folder)
+        .with_context(|| format!("cannot make {}", folder.display()))
+}

@@ -1,0 +1,110 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use clap::Parser;
+
+use super::*;
+use crate::config::{Config, Environment};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    init: InitCommand,
+}
+
+fn command(dir: &Path, more: &[&str]) -> InitCommand {
+    let dir = dir.to_str().unwrap();
+    let line = [
+        &[
+            "init",
+            "--domain",
+            "Example.com",
+            "--gateway-url",
+            "https://amtp.example.com:8443",
+            "--dir",
+            dir,
+        ],
+        more,
+    ];
+    Line::try_parse_from(line.concat()).unwrap().init
+}
+
+#[test]
+fn the_folder_that_is_written_is_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("new/amtpd");
+    command(&folder, &["--self-signed"]).run().unwrap();
+    let config = Config::load(&folder.join("amtpd.yaml"), &Environment::default()).unwrap();
+    assert_eq!(config.listen.https, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(config.store.path, folder.join("data/amtpd.db"));
+    assert_eq!(config.admin.key.reveal().len(), "adm_".len() + 16 + 1 + 43);
+    assert!(config.secrets.is_some());
+    let mode = |name| {
+        fs::metadata(folder.join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    for name in ["admin.key", "secrets.key", "tls/key.pem"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    assert_eq!((mode("data"), mode("tls")), (0o700, 0o700));
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_is_written_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("secrets.key"), "mine").unwrap();
+    let error = command(dir.path(), &[]).run().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("secrets.key exists; nothing was written"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_to_string(dir.path().join("secrets.key")).unwrap(),
+        "mine"
+    );
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn two_folders_have_different_keys() {
+    assert_ne!(admin_key(), admin_key());
+}
+
+#[test]
+fn the_steps_name_the_record_and_the_missing_certificate() {
+    let steps = command(Path::new("dir"), &[]).next_steps(&[]);
+    let record = "_amtp.example.com. 3600 IN TXT \"v=amtp1;gateway=https://amtp.example.com:8443;max-size=10485760\"";
+    assert!(steps.contains(record), "{steps}");
+    assert!(
+        steps.contains("dir/tls/cert.pem") && steps.contains("amtp.example.com. 3600 IN A"),
+        "{steps}"
+    );
+    let steps = command(Path::new("dir"), &["--self-signed"]).next_steps(&[]);
+    assert!(!steps.contains("put the certificate"), "{steps}");
+}
+
+#[test]
+fn the_profile_reaches_the_admin_api_on_this_machine() {
+    let table = [
+        (
+            &[][..],
+            "gateway: https://amtp.example.com:8444\nresolve: 127.0.0.1\n",
+        ),
+        (
+            &["--listen-admin", "[::]:99"],
+            "gateway: https://amtp.example.com:99\nresolve: ::1\n",
+        ),
+        (
+            &["--listen-admin", "10.0.0.7:1"],
+            "gateway: https://amtp.example.com:1\nresolve: 10.0.0.7\n",
+        ),
+    ];
+    for (options, part) in table {
+        let profile = command(Path::new("dir"), options).profile();
+        assert!(profile.contains(part), "{profile}");
+    }
+}
