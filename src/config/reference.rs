@@ -82,11 +82,7 @@ mod tests {
     fn every_key_is_explained() {
         for section in SECTIONS {
             for key in section.keys {
-                assert!(
-                    prose(key.doc).ends_with(['.', '`']),
-                    "{}",
-                    key.name
-                );
+                assert!(prose(key.doc).ends_with(['.', '`']), "{}", key.name);
                 assert!(!(key.noun)().is_empty() && !(key.example)().is_empty());
             }
         }
