@@ -172,3 +172,23 @@ async fn a_reload_is_counted_and_told_and_the_watchdog_is_fed() {
     assert_eq!(told[2], "READY=1");
     assert_eq!(told.last().unwrap(), "STOPPING=1");
 }
+
+#[tokio::test]
+async fn the_systems_signals_are_understood() {
+    let mut signals = Signals::system().unwrap();
+    for (name, meaning) in [
+        ("HUP", Signal::Reload),
+        ("TERM", Signal::Stop),
+        ("INT", Signal::Stop),
+    ] {
+        let command = format!("kill -{name} {}", std::process::id());
+        assert!(
+            std::process::Command::new("sh")
+                .args(["-c", &command])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(signals.next().await, meaning, "{name}");
+    }
+}

@@ -1,3 +1,6 @@
+use std::io;
+use std::sync::Mutex;
+
 use axum::body::Body;
 use axum::routing::{get, post};
 use serde_json::Value;
@@ -226,4 +229,69 @@ async fn requests_are_counted_by_the_routes_pattern() {
             .encode()
             .contains(r#"{route="unmatched",method="other",status_class="4xx"}"#)
     );
+}
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_one_line_and_causes_stand_there_only() {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_target(false);
+    let log = log
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone());
+    // While there is one subscriber only, a thread without it that comes to a line first would
+    // turn the line off for all; with a second one the process's subscribers are asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish());
+    let _log = tracing::subscriber::set_default(log.finish());
+    let connection = Connection {
+        client: "192.0.2.1:1".parse().unwrap(),
+        tls: true,
+        client_certificates: Arc::default(),
+    };
+    ask(
+        Request::get("/things/17")
+            .header("x-request-id", "r-1")
+            .extension(connection),
+        "",
+    )
+    .await;
+    ask(Request::get("/refused"), "").await;
+    ask(Request::get("/panic"), "").await;
+    let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    let expected = json!({
+        "level": "DEBUG", "message": "request", "request.id": "r-1", "http.method": "GET",
+        "http.route": "/things/{id}", "http.status": 204, "client.address": "192.0.2.1",
+        "duration.ms": 0.0
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&lines[0][name], value, "{name}");
+    }
+    assert_eq!(
+        (&lines[1]["level"], &lines[1]["error.cause"]),
+        (&json!("INFO"), &json!("secret"))
+    );
+    assert_eq!(lines[2]["level"], "ERROR");
+    assert_eq!(lines[2]["error.cause"], "a handler panicked: boom");
 }

@@ -210,7 +210,7 @@ impl Bench {
 
     /// The listener's own end.
     pub(super) async fn ended(self) -> Result<(), ServerFault> {
-        self.ended.await.unwrap()
+        in_time(self.ended).await.unwrap()
     }
 
     pub(super) fn abandon(&self) {
@@ -231,10 +231,13 @@ impl Bench {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::select! {
-            done = work => done,
-            () = passing => unreachable!("time does not end"),
-        }
+        in_time(async {
+            tokio::select! {
+                done = work => done,
+                () = passing => unreachable!("time does not end"),
+            }
+        })
+        .await
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -257,10 +260,21 @@ pub(super) async fn text(response: http::Response<hyper::body::Incoming>) -> Str
 pub(super) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut all = Vec::new();
     let mut piece = [0; 4_096];
-    while let Ok(length @ 1..) = stream.read(&mut piece).await {
-        all.extend_from_slice(&piece[..length]);
-    }
+    let reading = async {
+        while let Ok(length @ 1..) = stream.read(&mut piece).await {
+            all.extend_from_slice(&piece[..length]);
+        }
+    };
+    in_time(reading).await;
     String::from_utf8_lossy(&all).into_owned()
+}
+
+/// A test that waits for what never comes fails instead of hanging.
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, work)
+        .await
+        .expect("this never comes")
 }
 
 /// Sends text and reads one answer of which the body ends with `end`.
@@ -272,7 +286,7 @@ where
     let mut all = String::new();
     let mut piece = [0; 4_096];
     while !all.ends_with(end) {
-        let length = stream.read(&mut piece).await.unwrap();
+        let length = in_time(stream.read(&mut piece)).await.unwrap();
         assert_ne!(length, 0, "closed after {all}");
         all.push_str(&String::from_utf8_lossy(&piece[..length]));
     }

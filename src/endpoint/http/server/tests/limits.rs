@@ -5,7 +5,7 @@ use http::StatusCode;
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::bench::{BODY_LIMIT, Bench, Security, ask, get_request, read_to_end};
+use super::bench::{BODY_LIMIT, Bench, Security, ask, get_request, in_time, read_to_end};
 use crate::endpoint::http::server::{ConnectionLimits, ConnectionTimes, ServerOptions};
 
 const WHO: &str = "GET /who HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -196,9 +196,12 @@ async fn one_client_holds_so_many_connections_and_a_freed_one_counts_again() {
     );
     assert_eq!(bench.count("amtp_connections{listener=\"https\"}"), 1);
     drop(first);
-    while bench.count("amtp_connections{listener=\"https\"}") > 0 {
-        tokio::task::yield_now().await;
-    }
+    let freed = async {
+        while bench.count("amtp_connections{listener=\"https\"}") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(freed).await;
     let mut next = bench.tcp().await;
     let own = next.local_addr().unwrap().to_string();
     ask(&mut next, WHO, &own).await;
@@ -223,8 +226,12 @@ async fn a_full_listener_closes_what_comes_on_top() {
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused_with_431() {
-    let bench = bench(Security::Tls).await;
-    let long = "x".repeat(ConnectionLimits::default().head_bytes);
+    let limits = ConnectionLimits {
+        head_bytes: 8_192,
+        ..ConnectionLimits::default()
+    };
+    let bench = Bench::start(Security::Tls, options(limits)).await;
+    let long = "x".repeat(limits.head_bytes);
     let oversized = || {
         let mut request = get_request("/who");
         request
