@@ -12,6 +12,7 @@ use crate::client::Call;
 use crate::context::{Agent, Context, expect_error, expect_field, expect_status, message, object};
 use crate::runner::Test;
 
+#[allow(clippy::too_many_lines, reason = "one list")]
 pub(super) fn tests() -> Vec<Test> {
     vec![
         test(

@@ -10,6 +10,7 @@ use crate::Level::{Amtpd, Core, Extended};
 use crate::context::{Agent, Context, expect_error, expect_field, expect_status, id_of};
 use crate::runner::Test;
 
+#[allow(clippy::too_many_lines, reason = "one list")]
 pub(super) fn tests() -> Vec<Test> {
     vec![
         test(

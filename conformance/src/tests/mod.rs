@@ -3,7 +3,10 @@
 mod agents;
 mod delivery;
 mod format;
+mod idempotency;
 mod inbox;
+mod json;
+mod tracking;
 mod transport;
 
 use std::sync::Arc;
@@ -18,8 +21,11 @@ use crate::runner::Test;
 pub(crate) fn all() -> Vec<Test> {
     [
         transport::tests(),
+        json::tests(),
         format::tests(),
         delivery::tests(),
+        idempotency::tests(),
+        tracking::tests(),
         inbox::tests(),
         agents::tests(),
     ]

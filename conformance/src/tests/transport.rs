@@ -12,6 +12,7 @@ use crate::context::{Context, expect_error, expect_status, message};
 use crate::runner::{Skipped, Test};
 use serde_json::Value;
 
+#[allow(clippy::too_many_lines, reason = "one list")]
 pub(super) fn tests() -> Vec<Test> {
     vec![
         test(
