@@ -134,7 +134,8 @@ impl Intake {
         let recipients = self.plan(&envelope).await?;
         refuse_if_none_is_left(&recipients)?;
         let addresses: Vec<Address> = recipients.iter().map(|it| it.address.clone()).collect();
-        let origin = envelope.origin;
+        let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
+        let sender = envelope.message.sender().clone();
         match self
             .store
             .accept(Acceptance {
@@ -146,6 +147,14 @@ impl Intake {
             Decision::Conflict => Err(Refusal::new(ErrorCode::IdempotencyConflict)),
             Decision::Taken { message_id, fates } => {
                 self.metrics.accepted(origin);
+                tracing::info!(
+                    message.id = message_id.as_str(),
+                    message.sender = %sender,
+                    message.recipients = addresses.len(),
+                    message.origin = <&'static str>::from(origin),
+                    request.id = request_id,
+                    "accepted"
+                );
                 self.receipt(message_id, addresses, fates).await
             }
         }

@@ -1,4 +1,8 @@
 //! Behaviour through public doors: one file a behaviour, real gateways on free ports.
+#![allow(missing_docs, unreachable_pub, reason = "nobody links a test")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod crash;
+mod daemon;
 mod layers;
+mod support;

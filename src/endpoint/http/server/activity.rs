@@ -103,7 +103,7 @@ impl Activity {
         }
     }
 
-    fn between_requests(&self) -> bool {
+    pub(super) fn between_requests(&self) -> bool {
         self.0.handlers.load(Ordering::Relaxed) == 0 && self.0.answers.load(Ordering::Relaxed) == 0
     }
 

@@ -239,18 +239,23 @@ where
     finish(shared, ending, &activity, http).await;
 }
 
-/// Lets a connection that was told to end do so: a stopped one as long as its client is not slow,
-/// an idle one at once, a slow one not at all.
+/// Lets a connection that was told to end do so: a stopped one as long as it has requests whose
+/// client is not slow, an idle one at once, a slow one not at all.
 async fn finish(shared: &Shared, ending: Option<Quiet>, activity: &Activity, http: impl Future) {
+    let mut http = pin!(http);
     let slow = match ending {
         Some(Quiet::Idle) => {
             shared.clock.within(LINGER, http).await;
             return;
         }
         Some(slow) => slow,
-        None => tokio::select! {
-            _ = http => return,
-            slow = activity.quiet() => slow,
+        None => loop {
+            tokio::select! {
+                _ = http.as_mut() => return,
+                slow = activity.quiet() => break slow,
+                // A client that has nothing to wait for and does not leave is not waited for.
+                () = shared.clock.wait(LINGER) => if activity.between_requests() { return },
+            }
         },
     };
     tracing::debug!(listener = shared.options.name, reason = ?slow, "slow client cut");

@@ -1,0 +1,294 @@
+//! Real gateways for tests: the binary as a process of its own, and a client.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use amtpd::net::{HttpsClient, Options, Roots};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The domain of every gateway here.
+pub const DOMAIN: &str = "it.test";
+
+/// A gateway's folder, and the process that runs in it.
+pub struct Daemon {
+    pub folder: TempDir,
+    config: PathBuf,
+    ports: [u16; 3],
+    variables: Vec<(String, String)>,
+    process: Option<Child>,
+    client: HttpsClient,
+    admin_key: String,
+}
+
+/// A registered agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub address: String,
+    pub key: String,
+}
+
+impl Daemon {
+    /// A gateway that runs; more configuration by variables.
+    pub async fn start(variables: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::prepare(variables);
+        daemon.run().await;
+        daemon
+    }
+
+    /// A gateway's folder, as `amtpd init` leaves it.
+    pub fn prepare(variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("gateway");
+        let init = [
+            "init",
+            "--domain",
+            DOMAIN,
+            "--gateway-url",
+            "https://localhost:8443",
+            "--self-signed",
+            "--dir",
+        ];
+        let done = amtpd().args(init).arg(&home).output().unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        let roots = Roots::File(home.join("tls/cert.pem"));
+        let resolve = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Self {
+            config: home.join("amtpd.yaml"),
+            ports: free_ports(),
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            process: None,
+            client: HttpsClient::new(&Options { roots, resolve }).unwrap(),
+            admin_key: std::fs::read_to_string(home.join("admin.key"))
+                .unwrap()
+                .trim()
+                .to_owned(),
+            folder,
+        }
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// The command that serves this gateway.
+    pub fn serve(&self) -> Command {
+        let mut command = amtpd();
+        let address = |port| format!("127.0.0.1:{port}");
+        command
+            .args(["serve", "--config"])
+            .arg(&self.config)
+            .env("AMTPD__LISTEN__HTTPS", address(self.ports[0]))
+            .env("AMTPD__LISTEN__ADMIN", address(self.ports[1]))
+            .env("AMTPD__LISTEN__OPS", address(self.ports[2]))
+            .env("AMTPD__LIMITS__MIN_FREE_DISK", "1MiB")
+            .env("AMTPD__LIMITS__ADDRESS_RATE", "1000000/s")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub async fn run(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let process = self
+            .serve()
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        for _ in 0..500 {
+            if let Ok((StatusCode::OK, _)) = self.try_call(Method::GET, "/ready", None, None).await
+            {
+                return;
+            }
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "the gateway ended: {}",
+                std::fs::read_to_string(self.log()).unwrap()
+            );
+            pause(Duration::from_millis(20)).await;
+        }
+        panic!(
+            "not ready: {}",
+            std::fs::read_to_string(self.log()).unwrap()
+        );
+    }
+
+    /// The file that takes the log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Ends the process as a power failure would, while others still hold the gateway.
+    pub fn kill_from_afar(&self) {
+        signal(self.process.as_ref().unwrap(), "-KILL");
+    }
+
+    /// Waits for the end of a killed process.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Asks the process to end, and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        signal(&process, "-TERM");
+        process.wait().unwrap().code()
+    }
+
+    /// Asks the process to read its files again.
+    pub fn hang_up(&self) {
+        signal(self.process.as_ref().unwrap(), "-HUP");
+    }
+
+    /// A request with an answer; panics when there is none.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        self.try_call(method, path, key, body).await.unwrap()
+    }
+
+    /// A request that may find nobody.
+    pub async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value), String> {
+        let port = if path.starts_with("/v1/admin") {
+            self.ports[1]
+        } else {
+            self.ports[0]
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost:{port}{path}"));
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        Ok((answer.status(), value))
+    }
+
+    pub async fn admin(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        self.call(method, path, Some(&self.admin_key), body).await
+    }
+
+    pub async fn agent(&self, name: &str) -> Agent {
+        let form = json!({ "address": name, "delivery_mode": "pull" });
+        let (status, answer) = self
+            .admin(Method::POST, "/v1/admin/agents", Some(form))
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let text = |member: &str| answer["agent"][member].as_str().unwrap().to_owned();
+        Agent {
+            address: text("address"),
+            key: text("api_key"),
+        }
+    }
+
+    /// All mail of an agent, oldest first.
+    pub async fn inbox(&self, agent: &Agent) -> Vec<Value> {
+        let mut mail = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/inbox/{}?limit=1000&cursor={cursor}", agent.address);
+            let (status, page) = self.call(Method::GET, &path, Some(&agent.key), None).await;
+            assert_eq!(status, StatusCode::OK, "{page}");
+            mail.extend(page["messages"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => return mail,
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+}
+
+/// The binary under test.
+pub fn amtpd() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_amtpd"))
+}
+
+/// What a finished command wrote, both ways.
+pub fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat())
+        .into_owned()
+}
+
+fn signal(process: &Child, name: &str) {
+    let done = Command::new("kill")
+        .arg(name)
+        .arg(process.id().to_string())
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+fn free_ports() -> [u16; 3] {
+    let taken: Vec<TcpListener> = (0..3)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    [0, 1, 2].map(|n| taken[n].local_addr().unwrap().port())
+}
+
+/// Real time, for what another process does in its own time.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "another process has its own clock"
+)]
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
