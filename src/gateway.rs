@@ -99,6 +99,7 @@ impl Gateway {
         let api = parts.api(&activity, sealer, draining.clone());
         let health = Health::new(
             (store.clone(), space.clone()),
+            identity.clone(),
             metrics.clone(),
             clock.clone(),
             draining,

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::protocol::Timestamp;
 use crate::store::{Space, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+use crate::tls::TlsIdentity;
 
 /// The database is asked at most this often, however often we are asked.
 const FRESH: Duration = Duration::from_secs(2);
@@ -31,6 +32,7 @@ pub struct Health {
     metrics: Metrics,
     clock: Clock,
     draining: CancellationToken,
+    identity: TlsIdentity,
     last: Arc<Mutex<Option<(Duration, bool)>>>,
 }
 
@@ -57,6 +59,7 @@ impl Health {
     #[must_use]
     pub fn new(
         (store, space): (Store, Space),
+        identity: TlsIdentity,
         metrics: Metrics,
         clock: Clock,
         draining: CancellationToken,
@@ -67,6 +70,7 @@ impl Health {
             metrics,
             clock,
             draining,
+            identity,
             last: Arc::default(),
         }
     }
@@ -151,6 +155,12 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], health.metrics.encode()).into_response()
+    health
+        .metrics
+        .certificate_expires(health.identity.expires());
+    (
+        [(CONTENT_TYPE, METRICS_CONTENT_TYPE)],
+        health.metrics.encode(),
+    )
+        .into_response()
 }
