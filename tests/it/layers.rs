@@ -183,3 +183,18 @@ fn no_file_outgrows_its_budget() {
         .collect();
     assert!(large.is_empty(), "over 500 lines:\n{}", large.join("\n"));
 }
+
+#[test]
+fn no_banned_crate_is_in_the_tree() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(folder.join("Cargo.lock")).unwrap();
+    let rules = fs::read_to_string(folder.join("deny.toml")).unwrap();
+    let banned: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("{ name = \"")?.split('"').next())
+        .collect();
+    assert!(banned.contains(&"openssl-sys") && banned.contains(&"aws-lc-sys"));
+    for name in banned {
+        assert!(!lock.contains(&format!("name = \"{name}\"")), "{name} is in Cargo.lock");
+    }
+}
