@@ -195,6 +195,9 @@ fn no_banned_crate_is_in_the_tree() {
         .collect();
     assert!(banned.contains(&"openssl-sys") && banned.contains(&"aws-lc-sys"));
     for name in banned {
-        assert!(!lock.contains(&format!("name = \"{name}\"")), "{name} is in Cargo.lock");
+        assert!(
+            !lock.contains(&format!("name = \"{name}\"")),
+            "{name} is in Cargo.lock"
+        );
     }
 }
