@@ -28,6 +28,9 @@ use crate::tls::{TlsFault, TlsIdentity};
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+/// The time to cut connections that outlast the grace.
+const CUTTING: Duration = Duration::from_secs(1);
+
 /// The bodies being received hold at most this much memory together; more are asked to come again.
 const BODY_MEMORY: usize = 256 * 1024 * 1024;
 
@@ -345,7 +348,8 @@ impl Parts<'_> {
                 handshake: limits.handshake_timeout,
                 head: limits.header_timeout,
                 idle: limits.idle_timeout,
-                grace: limits.shutdown_grace,
+                // A little less than the stage has, so that cutting connections is not a fault.
+                grace: limits.shutdown_grace.saturating_sub(CUTTING),
                 ..ConnectionTimes::default()
             },
             ..ServerOptions::new(name)

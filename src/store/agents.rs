@@ -237,6 +237,7 @@ impl Store {
     pub async fn change_agent(&self, change: AgentChange) -> Result<bool, StoreError> {
         let changed = self.0.committing.commit(ChangeAgent(change)).await?;
         self.0.agents.invalidate_all();
+        self.0.keys.invalidate_all();
         Ok(changed)
     }
 

@@ -55,7 +55,7 @@ fn some_time() -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_got_a_202_survives_kill_9_exactly_once_and_in_order() {
-    let rounds: usize = option_env_rounds();
+    let rounds: usize = kills();
     let mut daemon = Daemon::start(&[("AMTPD__LOG__LEVEL", "warn")]).await;
     let mut recipients = Vec::new();
     for n in 0..RECIPIENTS {
@@ -108,7 +108,7 @@ async fn what_got_a_202_survives_kill_9_exactly_once_and_in_order() {
 }
 
 /// How many times the gateway is killed.
-fn option_env_rounds() -> usize {
+fn kills() -> usize {
     #[allow(
         clippy::disallowed_methods,
         reason = "how long the test command wants this to run"

@@ -266,6 +266,10 @@ async fn change(context: Arc<Context>) -> Result<()> {
         view["capabilities"] == json!(["a"]),
         "another member changed: {view}"
     );
+    ensure!(
+        works(&context, &agent.address, &agent.key).await?,
+        "its key does not work"
+    );
     let off = context
         .admin(
             Method::PATCH,
