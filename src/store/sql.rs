@@ -176,14 +176,17 @@ impl Connection {
     }
 }
 
-/// The largest prepared chunk that `left` rows fill.
+/// The largest chunk that `left` rows fill: a power of two, so that any number of rows takes few
+/// statements and there are few statement texts.
 const fn chunk_size(left: usize) -> usize {
-    match left {
-        50.. => 50,
-        10.. => 10,
-        _ => 1,
+    if left >= LARGEST_CHUNK {
+        LARGEST_CHUNK
+    } else {
+        1 << left.ilog2()
     }
 }
+
+const LARGEST_CHUNK: usize = 256;
 
 /// One answered row.
 pub(super) struct Row(SqliteRow);
@@ -233,8 +236,8 @@ mod tests {
     #[test]
     fn chunks_are_of_few_sizes() {
         assert_eq!(
-            [120, 50, 49, 10, 9, 1].map(chunk_size),
-            [50, 50, 10, 10, 1, 1]
+            [1_000, 256, 255, 127, 10, 3, 1].map(chunk_size),
+            [256, 256, 128, 64, 8, 2, 1]
         );
     }
 }
