@@ -160,8 +160,8 @@ impl InitCommand {
     }
 
     fn next_steps(&self, drafts: &[Draft]) -> String {
-        let dir = self.dir.display();
-        let mut text = format!("Written to {dir}:\n");
+        let dir = quoted(&self.dir);
+        let mut text = format!("Written to {}:\n", self.dir.display());
         for draft in drafts {
             let _ = writeln!(text, "  {}", draft.name);
         }
@@ -203,6 +203,16 @@ impl InitCommand {
         }
         text
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,@%:=".contains(c);
+    if text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Where a client on this machine reaches a listener.

@@ -21,21 +21,23 @@ section! {
         recipients: usize as Count<1, 10_000> = "100",
         /// While the disk of the database has less space than this, messages are refused for the time being (503).
         min_free_disk: u64 as Space = "512MiB",
-        /// The most connections at a time, over all listeners.
+        /// The most connections at a time, on each listener.
         connections: usize as Count<1, 1_000_000> = "10000",
-        /// The most connections at a time from one address. Trusted proxies may have as many as they like.
+        /// The most connections at a time from one address, on each listener; the addresses of an IPv6 /64
+        /// network count as one. Trusted proxies may have as many as they like.
         connections_per_address: usize as Count<1, 1_000_000> = "256",
-        /// The most requests from one address, counted before the caller is known. As many may come at once.
+        /// The most requests from one address (IPv6: one /64 network), counted before the caller is known.
+        /// As many may come at once.
         address_rate: Rate as PerAddress = "1000/s",
         /// The largest head of a request: request line and headers.
         header_size: usize as Bytes<{ 8 * KIB }, MIB> = "32KiB",
-        /// How long a TLS handshake may take.
+        /// How long a TLS handshake may take, with the PROXY protocol header before it.
         handshake_timeout: Duration as Period<100, HOUR> = "10s",
         /// How long the head of a request may take.
         header_timeout: Duration as Period<100, HOUR> = "10s",
         /// How long a request's body may stand still.
         body_timeout: Duration as Period<100, HOUR> = "30s",
-        /// How long a whole request may take, its answer included.
+        /// How long a request's body may take as a whole.
         request_timeout: Duration as Period<100, HOUR> = "90s",
         /// How long a connection may rest between requests.
         idle_timeout: Duration as Period<100, { 24 * HOUR }> = "120s",

@@ -17,11 +17,11 @@ section! {
         admin: Option<SocketAddr> as Optional<Listener>,
         /// Plain HTTP for the operator: `/health`, `/ready` and `/metrics`. Keep it off public addresses.
         ops: Option<SocketAddr> as Optional<Listener>,
-        /// Whether connections to `https` begin with a PROXY protocol header (version 1 or 2), as load
-        /// balancers send it. It is believed from `trusted_proxies` only; others are cut.
+        /// Whether connections of `trusted_proxies` to `https` begin with a PROXY protocol header (version 1
+        /// or 2), as load balancers send it. Those that do not are cut; other clients connect as always.
         proxy_protocol: bool as Switch = "false",
-        /// The proxies whose word about the client's address is believed: its PROXY protocol header,
-        /// or its `X-Forwarded-For`.
+        /// The proxies in front of `https` whose word about the client's address is believed: their PROXY
+        /// protocol header, `X-Forwarded-For` or `Forwarded`.
         trusted_proxies: Vec<IpNet> as List<Network> = "[]",
     }
 }

@@ -158,6 +158,7 @@ impl Config {
         let features = Features::read(reading);
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
+            check_proxies(listen, reading);
         }
         let names = names?;
         check_domains(&names.domains, reading);
@@ -234,6 +235,13 @@ fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
             let text = format!("\"{address}\" is taken by listen.{other}; use another port");
             reading.fault_of(&format!("listen.{name}"), text);
         }
+    }
+}
+
+fn check_proxies(listen: &Listen, reading: &mut Reading<'_>) {
+    if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
+        let text = "means nothing while listen.trusted_proxies is empty; name the proxies there";
+        reading.fault_of("listen.proxy_protocol", text.to_owned());
     }
 }
 

@@ -73,7 +73,11 @@ impl<'a> Reading<'a> {
                 column: unreadable.place.map(|(_, column)| column),
             },
             key: String::new(),
-            text: format!("is not YAML: {}", unreadable.text),
+            text: format!(
+                "is not YAML: {}{}",
+                unreadable.text,
+                tab_hint(&text, unreadable.place)
+            ),
         })?;
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let mut reading = Self {
@@ -195,6 +199,17 @@ impl<'a> Reading<'a> {
         };
         let faults = self.faults.into_iter().map(placed).collect();
         (faults, self.places)
+    }
+}
+
+/// What to do when a line begins with a tab: the parser's words do not say it.
+fn tab_hint(text: &str, place: Option<(usize, usize)>) -> &'static str {
+    let line = place.and_then(|(line, _)| text.lines().nth(line.saturating_sub(1)));
+    let indent = line.map(|line| &line[..line.len() - line.trim_start().len()]);
+    if indent.is_some_and(|indent| indent.contains('\t')) {
+        "; indent with blanks, not tabs"
+    } else {
+        ""
     }
 }
 

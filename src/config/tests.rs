@@ -235,6 +235,14 @@ fn one_wrong_line_is_one_fault() {
             "amtpd.yaml:10:10: listen.admin: \"127.0.0.1:443\" is taken by listen.https",
         ),
         (
+            "listen:\n  proxy_protocol: true\n",
+            "amtpd.yaml:10:19: listen.proxy_protocol: means nothing while listen.trusted_proxies is empty",
+        ),
+        (
+            "limits:\n\tmessage_size: 1MiB\n",
+            "amtpd.yaml:10:1: is not YAML: found character that cannot start any token; indent with blanks",
+        ),
+        (
             "catch_all: rest@other.example\n",
             "amtpd.yaml:9:12: catch_all: \"rest@other.example\" is not in one of our domains",
         ),

@@ -108,3 +108,15 @@ fn the_profile_reaches_the_admin_api_on_this_machine() {
         assert!(profile.contains(part), "{profile}");
     }
 }
+
+#[test]
+fn the_printed_commands_can_be_copied_from_any_folder_name() {
+    let table = [
+        ("gw/a.b-c", "gw/a.b-c"),
+        ("d i r", "'d i r'"),
+        ("it's;rm", r"'it'\''s;rm'"),
+    ];
+    for (path, shown) in table {
+        assert_eq!(quoted(Path::new(path)), shown);
+    }
+}
