@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::show;
+use crate::auth::{IssuedKey, KeyKind};
 use crate::clock::Clock;
 use crate::config::template;
 use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
@@ -79,7 +80,7 @@ impl InitCommand {
             Draft {
                 name: "admin.key",
                 mode: 0o600,
-                text: admin_key() + "\n",
+                text: IssuedKey::generate(KeyKind::Admin).secret + "\n",
             },
             Draft {
                 name: "secrets.key",
@@ -222,15 +223,6 @@ fn loopback_of(listener: SocketAddr) -> std::net::IpAddr {
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
         other => other.ip(),
     }
-}
-
-/// A key in the form of all keys we hand out: kind, public part, secret part.
-fn admin_key() -> String {
-    let id: String = random::<8>()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("adm_{id}_{}", URL_SAFE_NO_PAD.encode(random::<32>()))
 }
 
 fn random<const N: usize>() -> [u8; N] {
