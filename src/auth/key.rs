@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(id_of(KeyKind::Enrolment, &key.secret), None);
         assert!(same(&key.hash, &hash(&key.secret)));
         assert!(!format!("{key:?}").contains(&key.secret));
+        assert_ne!(key.secret, IssuedKey::generate(KeyKind::Agent).secret);
     }
 
     #[test]
