@@ -1,4 +1,4 @@
-//! Outgoing HTTPS: the one place where connections to others are opened.
+//! The HTTPS client of the commands that talk to a gateway.
 //!
 //! A client trusts the system's roots or one given CA file, speaks TLS 1.2 or newer (1.3 with
 //! gateways), offers HTTP/2 and HTTP/1.1, follows no redirects and reads bounded answers.
