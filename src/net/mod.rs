@@ -1,5 +1,7 @@
 //! Outgoing connections: the one place where they are opened.
 
 mod client;
+mod dns;
 
 pub use client::{HttpsClient, NetError, Options, Roots};
+pub use dns::{Asked, DnsFault, MailExchange, Records, Resolver};
