@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use thiserror::Error;
 
-use crate::auth::{Activity, Authenticator, SealFault, Sealer};
+use crate::auth::{Activity, Authenticator};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoint::http::edge::Edge;
@@ -22,7 +22,9 @@ use crate::intake::{Intake, LocalNames};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::protocol::Limits;
 use crate::queue::Sweeper;
-use crate::store::{self, OpenError, RetentionRules, Space, Store, StoreLock, StoreOptions};
+use crate::store::{
+    self, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
+};
 use crate::telemetry::Metrics;
 use crate::tls::{TlsFault, TlsIdentity};
 

@@ -26,6 +26,8 @@ pub mod store;
 pub mod auth;
 
 pub mod intake;
+pub mod transport;
+
 pub mod queue;
 
 pub mod endpoint;

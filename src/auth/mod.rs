@@ -8,13 +8,11 @@
 
 mod activity;
 mod key;
-mod seal;
 
 use std::sync::Arc;
 
 pub use activity::Activity;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
-pub use seal::{SealFault, Sealer};
 
 use crate::clock::Clock;
 use crate::envelope::Principal;

@@ -193,6 +193,23 @@ impl Store {
         Ok(found)
     }
 
+    /// The agent of this number, unless it was deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_agent_by_number(&self, number: i64) -> Result<Option<Agent>, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement = Statement::new(format!(
+            "SELECT {COLUMNS} FROM agents WHERE id = ? AND deleted_at IS NULL"
+        ))
+        .bind(number);
+        reader
+            .row(statement)
+            .await?
+            .map(|row| agent(&row))
+            .transpose()
+    }
+
     /// Agents in the order of their addresses, after `after`, at most `limit`.
     ///
     /// # Errors

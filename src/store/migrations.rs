@@ -5,11 +5,18 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-const SQLITE: [(i64, &str, &str); 1] = [(
-    1,
-    "core",
-    include_str!("../../migrations/sqlite/0001_core.sql"),
-)];
+const SQLITE: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "core",
+        include_str!("../../migrations/sqlite/0001_core.sql"),
+    ),
+    (
+        2,
+        "queue",
+        include_str!("../../migrations/sqlite/0002_queue.sql"),
+    ),
+];
 
 /// All migrations for SQLite, oldest first.
 pub(super) fn sqlite() -> Migrator {

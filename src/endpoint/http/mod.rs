@@ -24,11 +24,11 @@ use axum::routing::{delete, get, post};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, Sealer};
+use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::intake::{Intake, LocalNames};
 use crate::protocol::Domain;
-use crate::store::Store;
+use crate::store::{Sealer, Store};
 
 pub use health::Health;
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Deserializer};
 
-use crate::auth::Sealer;
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies};
+use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;

@@ -1,0 +1,148 @@
+//! Under which ids messages travel, and which domains are known to have a gateway.
+//!
+//! An id and a key on the wire belong to the exact set of recipients they were first sent with
+//! (AMTP 1.0, section 8.1). Any other set gets a fresh pair, which is on disk before it is sent.
+
+use super::Store;
+use super::committer::Verb;
+use super::error::StoreError;
+use super::sql::{Connection, Statement, padded, places};
+use crate::events::Topic;
+use crate::protocol::{Domain, IdempotencyKey, MessageId, Timestamp};
+
+/// What a set of recipients travels under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireIdentity {
+    /// The id.
+    pub id: MessageId,
+    /// The idempotency key.
+    pub key: IdempotencyKey,
+    /// How many recipients travel under it.
+    pub recipients: u32,
+}
+
+/// The delivery must travel under a fresh identity.
+pub(super) const RENEW: i64 = 4;
+
+impl Store {
+    /// Lets deliveries of one message travel under a fresh identity from now on; the id is known
+    /// as an alias of the message as long as the message is kept.
+    ///
+    /// # Errors
+    /// When the database fails: then nothing may be sent under it.
+    pub async fn assign_identity(
+        &self,
+        (mid, seqs): (i64, Vec<i64>),
+        wire: WireIdentity,
+    ) -> Result<(), StoreError> {
+        self.0.committing.commit(Assign { mid, seqs, wire }).await
+    }
+
+    /// The number of the message that travelled under this id beside its own.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_alias(&self, id: &MessageId) -> Result<Option<i64>, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement =
+            Statement::new("SELECT mid FROM wire_ids WHERE wire_id = ?").bind(id.as_str());
+        let row = reader.row(statement).await?;
+        Ok(row.map(|row| row.int(0)).transpose()?)
+    }
+
+    /// Whether a message of this id came from an address of this domain.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn came_from(&self, id: &MessageId, domain: &Domain) -> Result<bool, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement =
+            Statement::new("SELECT sender FROM messages WHERE message_id = ? LIMIT 200")
+                .bind(id.as_str());
+        for row in reader.rows(statement).await? {
+            let sender = row.text(0)?;
+            if sender.rsplit_once('@').map(|(_, domain)| domain) == Some(domain.as_str()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes that a domain has a valid `_amtp` record.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remember_domain(&self, domain: Domain, now: Timestamp) -> Result<(), StoreError> {
+        self.0.committing.commit(Remember { domain, now }).await
+    }
+
+    /// When a domain's valid record was last noted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn domain_seen(&self, domain: &Domain) -> Result<Option<Timestamp>, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement = Statement::new("SELECT seen_at FROM known_domains WHERE domain = ?")
+            .bind(domain.as_str());
+        let row = reader.row(statement).await?;
+        let seen = row.map(|row| row.int(0)).transpose()?;
+        Ok(seen.map(Timestamp::from_millis))
+    }
+}
+
+struct Assign {
+    mid: i64,
+    seqs: Vec<i64>,
+    wire: WireIdentity,
+}
+
+impl Verb for Assign {
+    type Answer = ();
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        for chunk in padded(&self.seqs) {
+            let text = format!(
+                "UPDATE deliveries SET wire_id = ?, wire_key = ?, wire_set = ?, flags = flags & ~{RENEW} \
+                 WHERE seq IN ({})",
+                places(chunk.len())
+            );
+            let statement = Statement::new(text)
+                .bind(self.wire.id.as_str())
+                .bind(self.wire.key.as_str())
+                .bind(i64::from(self.wire.recipients))
+                .bind_all(chunk);
+            tx.run(statement).await?;
+        }
+        let alias = Statement::new("INSERT OR REPLACE INTO wire_ids (wire_id, mid) VALUES (?, ?)")
+            .bind(self.wire.id.as_str())
+            .bind(self.mid);
+        tx.run(alias).await?;
+        Ok(())
+    }
+}
+
+struct Remember {
+    domain: Domain,
+    now: Timestamp,
+}
+
+impl Verb for Remember {
+    type Answer = ();
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        let statement =
+            Statement::new("INSERT OR REPLACE INTO known_domains (domain, seen_at) VALUES (?, ?)")
+                .bind(self.domain.as_str())
+                .bind(self.now.as_millis());
+        tx.run(statement).await?;
+        Ok(())
+    }
+}
