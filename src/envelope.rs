@@ -15,6 +15,10 @@ pub enum Origin {
     Submission,
     /// From another gateway.
     Peer,
+    /// Made here of what a webhook answered.
+    Reply,
+    /// Made here because a delivery failed or is late.
+    Bounce,
 }
 
 impl Origin {
@@ -24,6 +28,8 @@ impl Origin {
         match self {
             Self::Submission => 0,
             Self::Peer => 1,
+            Self::Reply => 2,
+            Self::Bounce => 3,
         }
     }
 
@@ -32,6 +38,8 @@ impl Origin {
     pub const fn from_code(code: i64) -> Self {
         match code {
             0 => Self::Submission,
+            2 => Self::Reply,
+            3 => Self::Bounce,
             _ => Self::Peer,
         }
     }
@@ -43,6 +51,8 @@ impl From<Origin> for &'static str {
         match origin {
             Origin::Submission => "submission",
             Origin::Peer => "peer",
+            Origin::Reply => "reply",
+            Origin::Bounce => "bounce",
         }
     }
 }
@@ -120,6 +130,26 @@ impl Verification {
         }
     }
 
+    /// The record of a sender whose domain's gateway has the address the message came from.
+    #[must_use]
+    pub fn source_address(domain: &Domain) -> Self {
+        Self {
+            result: VerificationResult::SourceAddress,
+            method: "source_address".to_owned(),
+            domain: domain.as_str().to_owned(),
+        }
+    }
+
+    /// The record of a message this gateway made.
+    #[must_use]
+    pub fn internal(domain: &Domain) -> Self {
+        Self {
+            result: VerificationResult::TrustedInternal,
+            method: "internal".to_owned(),
+            domain: domain.as_str().to_owned(),
+        }
+    }
+
     /// The record of an agent that showed its own key.
     #[must_use]
     pub fn authenticated(domain: &Domain) -> Self {
@@ -137,6 +167,10 @@ impl Verification {
 pub enum VerificationResult {
     /// A local credential.
     Authenticated,
+    /// Made by this gateway itself.
+    TrustedInternal,
+    /// From an address of the gateway that the sender's domain names.
+    SourceAddress,
     /// No signature.
     Unsigned,
 }
@@ -171,10 +205,12 @@ pub struct Envelope {
     pub verification: Verification,
     /// When the request arrived.
     pub received_at: Timestamp,
-    /// The address it came from.
-    pub remote: IpAddr,
+    /// The address it came from; nothing where this gateway made it.
+    pub remote: Option<IpAddr>,
     /// The request it came in.
     pub request_id: String,
+    /// The message it answers, by that message's own id.
+    pub answers: Option<MessageId>,
 }
 
 /// What of an [`Envelope`] stands in the store beside the body, as compact JSON.
@@ -192,6 +228,9 @@ pub struct Notes {
     /// The address it came from, for foreign senders.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<IpAddr>,
+    /// The own id of the message it answers, where `in_reply_to` names another it travelled under.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
 }
 
 impl Envelope {
@@ -205,7 +244,12 @@ impl Envelope {
                 KeySource::Given => None,
             },
             request_id: self.request_id.clone(),
-            remote: (self.trust != Trust::Local).then_some(self.remote),
+            remote: self.remote.filter(|_| self.trust != Trust::Local),
+            answers: self
+                .answers
+                .as_ref()
+                .filter(|id| self.message.in_reply_to() != Some(id))
+                .map(|id| id.as_str().to_owned()),
         }
     }
 }

@@ -13,8 +13,12 @@ use tokio::sync::watch;
 pub enum Topic {
     /// New mail in the mailbox of this agent.
     Mailbox(i64),
-    /// New or changed deliveries in this lane shard.
-    Shard(u16),
+    /// New deliveries in the queue.
+    Queue,
+    /// Deliveries in the queue were changed from outside: held, cancelled, to be tried at once.
+    Control,
+    /// A message that answers the one with this hash of its id.
+    Answer(i64),
     /// A change of the deliveries of the stored message with this number.
     Message(i64),
 }

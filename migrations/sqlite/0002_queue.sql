@@ -62,3 +62,5 @@ CREATE TABLE known_domains (
     domain  TEXT    PRIMARY KEY,
     seen_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+CREATE INDEX deliveries_by_give_up ON deliveries (give_up_at);

@@ -223,8 +223,9 @@ impl Intake {
             trust,
             verification,
             received_at,
-            remote: arrival.remote,
+            remote: Some(arrival.remote),
             request_id: arrival.request_id,
+            answers: message.in_reply_to().cloned(),
             message,
         })
     }

@@ -87,6 +87,8 @@ impl LocalNames {
                 party: agent.id,
                 destination: format!("agent:{}", agent.id),
                 give_up_at,
+                wire: None,
+                reserved: None,
             },
         })
     }

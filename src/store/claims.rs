@@ -10,15 +10,18 @@ use std::time::Duration;
 use ring::digest;
 
 use super::accept::{AcceptJob, Acceptance, Plan};
+use super::messages::StoredMessage;
 use super::sql::{Connection, Statement, Value, padded, places};
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
-use crate::protocol::{Address, MessageId, Timestamp};
+use crate::protocol::{Address, IdempotencyKey, Message, MessageId, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long a key is remembered: seven days of retries and a margin.
 const KEPT: Duration = Duration::from_secs(9 * 86_400);
 /// After this time a peer's equal content under another id is a new message.
 const RELAY_WINDOW: Duration = DAY;
+/// A copy stored unverified is raised by one that arrives verified within this time.
+const RAISE_WINDOW: Duration = Duration::from_secs(3_600);
 /// The slices in which a kept key can stand: nine days, today's and one for a clock set back.
 const SLICES: i64 = 11;
 
@@ -30,6 +33,9 @@ type Fingerprint = [u8; 16];
 pub(super) struct Claim {
     key: Key,
     fingerprint: Fingerprint,
+    /// The key of the same message in the other class of foreign senders: a sender is believed
+    /// one time and not the next when its DNS fails.
+    twin: Option<Key>,
 }
 
 impl Claim {
@@ -47,29 +53,90 @@ impl Claim {
             .map(|recipient| match recipient.plan {
                 Plan::Refused(_) => None,
                 _ => Some(Self {
-                    key: key(envelope, &recipient.address, &fingerprint),
+                    key: Scope::of(envelope).key(&recipient.address, &fingerprint),
                     fingerprint,
+                    twin: Scope::of(envelope)
+                        .twin()
+                        .map(|scope| scope.key(&recipient.address, &fingerprint)),
                 }),
             })
             .collect()
     }
 }
 
-fn key(envelope: &Envelope, recipient: &Address, fingerprint: &Fingerprint) -> Key {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(&[u8::try_from(envelope.trust.code()).unwrap_or(u8::MAX)]);
-    for part in [
-        envelope.message.sender().key().as_str(),
-        envelope.idempotency_key.as_str(),
-        recipient.key().as_str(),
-    ] {
-        hash.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        hash.update(part.as_bytes());
+/// Within what a key is unique.
+struct Scope<'a> {
+    trust: Trust,
+    sender: String,
+    key: &'a IdempotencyKey,
+}
+
+impl<'a> Scope<'a> {
+    fn of(envelope: &'a Envelope) -> Self {
+        Self {
+            trust: envelope.trust,
+            sender: envelope.message.sender().key(),
+            key: &envelope.idempotency_key,
+        }
     }
-    if envelope.trust == Trust::Unverified {
-        hash.update(fingerprint);
+
+    fn twin(self) -> Option<Self> {
+        let trust = match self.trust {
+            Trust::Local => return None,
+            Trust::Trusted => Trust::Unverified,
+            Trust::Unverified => Trust::Trusted,
+        };
+        Some(Self { trust, ..self })
     }
-    first_16(hash.finish().as_ref())
+
+    fn key(&self, recipient: &Address, fingerprint: &Fingerprint) -> Key {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&[u8::try_from(self.trust.code()).unwrap_or(u8::MAX)]);
+        for part in [
+            self.sender.as_str(),
+            self.key.as_str(),
+            recipient.key().as_str(),
+        ] {
+            hash.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        if self.trust == Trust::Unverified {
+            hash.update(fingerprint);
+        }
+        first_16(hash.finish().as_ref())
+    }
+}
+
+/// The row a failed delivery frees, so that its sender may send it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldKey {
+    slice: i64,
+    key: Key,
+}
+
+impl HeldKey {
+    /// The row of a stored message for one recipient; nothing where we minted the key.
+    #[must_use]
+    pub fn of(stored: &StoredMessage, message: &Message, recipient: &Address) -> Option<Self> {
+        let scope = Scope {
+            trust: stored.trust,
+            sender: stored.sender.clone(),
+            key: message.idempotency_key()?,
+        };
+        Some(Self {
+            slice: slice(stored.accepted_at),
+            key: scope.key(recipient, &first_16(&message.fingerprint())),
+        })
+    }
+
+    /// Forgets it.
+    pub(super) async fn free(&self, tx: &mut Connection) -> sqlx::Result<()> {
+        let delete = Statement::new("DELETE FROM idempotency WHERE slice = ? AND k = ?")
+            .bind(self.slice)
+            .bind(self.key.as_slice());
+        tx.run(delete).await?;
+        Ok(())
+    }
 }
 
 fn first_16(hash: &[u8]) -> [u8; 16] {
@@ -89,6 +156,8 @@ pub(super) enum Known {
         mid: i64,
         /// The id it was accepted under.
         message_id: MessageId,
+        /// Whether it was stored unverified and the sender is believed now.
+        raised: bool,
     },
     /// Other content was accepted under this key.
     Other,
@@ -102,6 +171,16 @@ struct Row {
     accepted_at: Timestamp,
 }
 
+impl Row {
+    fn same(&self, raised: bool) -> Known {
+        Known::Same {
+            mid: self.mid,
+            message_id: self.message_id.clone(),
+            raised,
+        }
+    }
+}
+
 /// The keys a batch asks about, and those it adds.
 pub(super) struct Claims {
     known: HashMap<Key, Row>,
@@ -113,7 +192,8 @@ impl Claims {
         let mut keys: Vec<Key> = jobs
             .iter()
             .flat_map(|job| job.claims())
-            .map(|claim| claim.key)
+            .flat_map(|claim| [Some(claim.key), claim.twin])
+            .flatten()
             .collect();
         keys.sort_unstable();
         keys.dedup();
@@ -172,7 +252,7 @@ impl Claims {
 
     pub(super) fn find(&self, claim: &Claim, envelope: &Envelope) -> Known {
         let Some(row) = self.known.get(&claim.key) else {
-            return Known::No;
+            return self.find_twin(claim, envelope);
         };
         if row.fingerprint != claim.fingerprint {
             return Known::Other;
@@ -181,10 +261,22 @@ impl Claims {
         if envelope.origin == Origin::Peer && late && row.message_id != envelope.message_id {
             return Known::No;
         }
-        Known::Same {
-            mid: row.mid,
-            message_id: row.message_id.clone(),
+        row.same(false)
+    }
+
+    /// The same message under the other class: only with the same content, and to raise it only
+    /// for a short time.
+    fn find_twin(&self, claim: &Claim, envelope: &Envelope) -> Known {
+        let Some(row) = claim.twin.and_then(|twin| self.known.get(&twin)) else {
+            return Known::No;
+        };
+        let raised = envelope.trust == Trust::Trusted;
+        let window = if raised { RAISE_WINDOW } else { RELAY_WINDOW };
+        let late = row.accepted_at.plus(window) < envelope.received_at;
+        if row.fingerprint != claim.fingerprint || late {
+            return Known::No;
         }
+        row.same(raised)
     }
 
     pub(super) fn add(

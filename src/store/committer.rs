@@ -11,6 +11,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -77,21 +78,23 @@ impl<V: Verb> Pending for Asked<V> {
 }
 
 enum Job {
-    Verb(Box<dyn Pending>),
+    /// A verb, and messages it brings forth: in one commit or not at all.
+    Verb(Box<dyn Pending>, Vec<AcceptJob>),
     Accept(Box<AcceptJob>),
 }
 
 impl Job {
     fn bytes(&self) -> usize {
         match self {
-            Self::Verb(_) => 0,
+            Self::Verb(_, follow_ups) => follow_ups.iter().map(AcceptJob::bytes).sum(),
             Self::Accept(job) => job.bytes(),
         }
     }
 
     fn finish(self, outcome: Result<(), StoreError>) {
         match self {
-            Self::Verb(pending) => pending.finish(outcome),
+            // Nobody waits for the follow-ups: the verb's answer stands for them.
+            Self::Verb(pending, _) => pending.finish(outcome),
             Self::Accept(job) => job.finish(outcome),
         }
     }
@@ -104,27 +107,52 @@ pub(super) struct Committing(mpsc::Sender<Job>);
 impl Committing {
     /// Hands a verb over and waits until it is committed.
     pub(super) async fn commit<V: Verb>(&self, verb: V) -> Result<V::Answer, StoreError> {
+        self.commit_with(verb, Vec::new()).await
+    }
+
+    /// The same, with messages the verb brings forth.
+    pub(super) async fn commit_with<V: Verb>(
+        &self,
+        verb: V,
+        follow_ups: Vec<accept::Acceptance>,
+    ) -> Result<V::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Verb(Box::new(Asked {
+        let pending = Box::new(Asked {
             verb,
             answer: None,
             reply,
-        }));
+        });
+        let follow_ups = follow_ups.into_iter().map(|it| AcceptJob::new(it).0);
+        let job = Job::Verb(pending, follow_ups.collect());
         self.0.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Hands a message over and waits until it is on disk.
-    pub(super) async fn accept(
+    /// Hands a message over; what it gives back answers when the message is on disk. Messages
+    /// are stored in the order they are handed over.
+    pub(super) async fn begin_accept(
         &self,
         acceptance: accept::Acceptance,
-    ) -> Result<accept::Decision, StoreError> {
+    ) -> Result<Accepting, StoreError> {
         let (job, answer) = AcceptJob::new(acceptance);
         self.0
             .send(Job::Accept(Box::new(job)))
             .await
             .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        Ok(Accepting(answer))
+    }
+}
+
+/// A message that was handed over.
+pub struct Accepting(oneshot::Receiver<Result<accept::Decision, StoreError>>);
+
+impl Accepting {
+    /// What was decided, once it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there is no room: the sender may try again later.
+    pub async fn decision(self) -> Result<accept::Decision, StoreError> {
+        self.0.await.map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -132,7 +160,7 @@ impl Committing {
 pub struct Committer {
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
-    next: accept::Numbers,
+    numbers: Arc<accept::Numbers>,
     events: Events,
     metrics: Metrics,
     clock: Clock,
@@ -145,19 +173,19 @@ impl Committer {
         events: Events,
         metrics: Metrics,
         clock: Clock,
-    ) -> sqlx::Result<(Self, Committing)> {
-        let next = accept::Numbers::read(&mut connection).await?;
+    ) -> sqlx::Result<(Self, (Committing, Arc<accept::Numbers>))> {
+        let numbers = Arc::new(accept::Numbers::read(&mut connection).await?);
         let (sender, jobs) = mpsc::channel(WAITING);
         Ok((
             Self {
                 connection,
                 jobs,
-                next,
+                numbers: numbers.clone(),
                 events,
                 metrics,
                 clock,
             },
-            Committing(sender),
+            (Committing(sender), numbers),
         ))
     }
 
@@ -250,11 +278,10 @@ impl Committer {
 
     async fn transaction(&mut self, batch: &mut [Job]) -> sqlx::Result<Vec<Topic>> {
         let mut topics = Vec::new();
-        let mut next = self.next;
         self.connection
             .run(Statement::new("BEGIN IMMEDIATE"))
             .await?;
-        let done = apply(&mut self.connection, batch, &mut next, &mut topics).await;
+        let done = apply(&mut self.connection, batch, &self.numbers, &mut topics).await;
         let done = match done {
             Ok(()) => self
                 .connection
@@ -268,7 +295,6 @@ impl Committer {
             drop(self.connection.run(Statement::new("ROLLBACK")).await);
             return Err(error);
         }
-        self.next = next;
         Ok(topics)
     }
 
@@ -290,13 +316,16 @@ fn give_up(jobs: impl Iterator<Item = Job>, error: &sqlx::Error) -> StoreError {
 async fn apply(
     tx: &mut Connection,
     batch: &mut [Job],
-    next: &mut accept::Numbers,
+    next: &accept::Numbers,
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     let mut accepting = Vec::new();
     for job in batch {
         match job {
-            Job::Verb(pending) => pending.apply(tx, topics).await?,
+            Job::Verb(pending, follow_ups) => {
+                pending.apply(tx, topics).await?;
+                accepting.extend(follow_ups.iter_mut());
+            }
             Job::Accept(job) => accepting.push(job.as_mut()),
         }
     }

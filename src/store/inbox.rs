@@ -362,6 +362,7 @@ impl Acknowledge {
             acknowledged_at: Some(self.now.as_millis()),
             attempts: 0,
             error_code: None,
+            remote: None,
         }
     }
 }

@@ -352,13 +352,12 @@ impl Verb for Cancel {
         let mut history: Vec<Vec<Value>> = Vec::new();
         for chunk in padded(&self.mids) {
             let text = format!(
-                "DELETE FROM deliveries WHERE mid IN ({}) RETURNING mid, recipient, party, attempts, shard",
+                "DELETE FROM deliveries WHERE mid IN ({}) RETURNING mid, recipient, party, attempts",
                 places(chunk.len())
             );
             for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
                 let mid = row.int(0)?;
                 topics.push(Topic::Message(mid));
-                topics.push(Topic::Shard(u16::try_from(row.int(4)?).unwrap_or(0)));
                 let ended = Settled {
                     mid,
                     recipient: row.text(1)?,
@@ -369,11 +368,13 @@ impl Verb for Cancel {
                     acknowledged_at: None,
                     attempts: row.int(3)?,
                     error_code: None,
+                    remote: None,
                 };
                 history.push(ended.row());
             }
         }
         let cancelled = u64::try_from(history.len()).unwrap_or(u64::MAX);
+        topics.push(Topic::Control);
         tx.insert(settled::INSERT, settled::WIDTH, history).await?;
         Ok(cancelled)
     }

@@ -14,6 +14,7 @@ mod backup;
 mod blobs;
 mod claims;
 mod committer;
+mod deliveries;
 mod enrolment;
 mod error;
 mod identity;
@@ -25,6 +26,7 @@ mod migrations;
 mod open;
 mod retention;
 mod seal;
+mod settle;
 mod settled;
 mod space;
 mod sql;
@@ -44,7 +46,9 @@ pub use agents::{
 };
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta};
-pub use committer::Committer;
+pub use claims::HeldKey;
+pub use committer::{Accepting, Committer};
+pub use deliveries::{Delivery, Feed, QueueRow};
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
 pub use identity::WireIdentity;
@@ -55,6 +59,7 @@ pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use open::{StoreLock, StoreOptions, open};
 pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer};
+pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use space::Space;
 
 use crate::events::Events;
@@ -67,6 +72,7 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     committing: Committing,
+    numbers: Arc<accept::Numbers>,
     readers: SqlitePool,
     events: Events,
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
@@ -86,7 +92,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`] when there is no room: the sender may try again later.
     pub async fn accept(&self, acceptance: Acceptance) -> Result<Decision, StoreError> {
-        self.0.committing.accept(acceptance).await
+        self.begin_accept(acceptance).await?.decision().await
+    }
+
+    /// Hands a judged message over: messages are stored in the order of these calls.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] when the process is going down.
+    pub async fn begin_accept(&self, acceptance: Acceptance) -> Result<Accepting, StoreError> {
+        self.0.committing.begin_accept(acceptance).await
     }
 
     /// Asks the database for a sign of life.
@@ -114,12 +128,18 @@ impl Store {
     }
 }
 
+/// The number by which an id stands in indexes.
+#[must_use]
+pub fn id_hash(id: &str) -> i64 {
+    let hash = digest::digest(&digest::SHA256, id.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_ref()[..8]);
+    i64::from_be_bytes(first)
+}
+
 /// The number by which a foreign address stands in indexes: the first eight bytes of its SHA-256
 /// with the sign bit set, so that it never meets the (positive) number of a local agent.
 #[must_use]
 pub fn party_hash(address_key: &str) -> i64 {
-    let hash = digest::digest(&digest::SHA256, address_key.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_ref()[..8]);
-    i64::from_be_bytes(first) | i64::MIN
+    id_hash(address_key) | i64::MIN
 }

@@ -113,7 +113,7 @@ pub async fn open(
         .await
         .map_err(failed)?;
     let writer = Connection::Writer(Box::new(writer));
-    let (committer, committing) = Committer::new(writer, events.clone(), metrics, clock)
+    let (committer, (committing, numbers)) = Committer::new(writer, events.clone(), metrics, clock)
         .await
         .map_err(failed)?;
     let cache = || {
@@ -123,6 +123,7 @@ pub async fn open(
     };
     let shared = Shared {
         committing,
+        numbers,
         readers,
         events,
         agents: cache().build(),

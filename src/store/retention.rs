@@ -157,7 +157,6 @@ impl Sweep {
         for row in tx.rows(delete).await? {
             let mid = row.int(0)?;
             topics.push(Topic::Message(mid));
-            topics.push(Topic::Shard(u16::try_from(row.int(3)?).unwrap_or(0)));
             let failed = Settled {
                 mid,
                 recipient: row.text(1)?,
@@ -168,6 +167,7 @@ impl Sweep {
                 acknowledged_at: None,
                 attempts: row.int(2)?,
                 error_code: Some(ErrorCode::AgentUnknown.as_str().to_owned()),
+                remote: None,
             };
             history.push(failed.row());
         }

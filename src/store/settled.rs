@@ -6,9 +6,9 @@ use crate::protocol::{Address, DeliveryStatus, ErrorCode, Timestamp};
 
 /// The head of the insert; see [`Settled::row`] for the order.
 pub(super) const INSERT: &str = "INSERT INTO settled (mid, recipient, party, state, class, settled_at, \
-     delivered_at, acknowledged_at, attempts, error_code)";
+     delivered_at, acknowledged_at, attempts, error_code, remote)";
 /// How many columns it has.
-pub(super) const WIDTH: usize = 10;
+pub(super) const WIDTH: usize = 11;
 
 /// The states a delivery can end in, as numbers.
 pub(super) const DELIVERED: i64 = 0;
@@ -42,6 +42,7 @@ pub(super) struct Settled {
     pub(super) acknowledged_at: Option<i64>,
     pub(super) attempts: i64,
     pub(super) error_code: Option<String>,
+    pub(super) remote: Option<String>,
 }
 
 impl Settled {
@@ -63,6 +64,7 @@ impl Settled {
             self.acknowledged_at.into(),
             self.attempts.into(),
             self.error_code.into(),
+            self.remote.into(),
         ]
     }
 }
@@ -79,6 +81,7 @@ pub(super) fn refused(mid: i64, address: &Address, code: ErrorCode, at: Timestam
         acknowledged_at: None,
         attempts: 0,
         error_code: Some(code.as_str().to_owned()),
+        remote: None,
     }
     .row()
 }

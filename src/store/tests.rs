@@ -94,7 +94,8 @@ impl Bench {
             trust: Trust::Local,
             verification: Verification::authenticated(message.sender().domain()),
             received_at: Timestamp::from_millis(NOW),
-            remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            remote: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            answers: None,
             request_id: "r".to_owned(),
             message,
         }
@@ -174,6 +175,8 @@ fn to_queue(address: &str, party: i64) -> Planned {
         party,
         destination: format!("agent:{party}"),
         give_up_at,
+        wire: None,
+        reserved: None,
     };
     Planned {
         address: Address::parse(address).unwrap(),

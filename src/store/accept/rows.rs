@@ -1,0 +1,243 @@
+//! The rows a batch of acceptances writes, by table.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{AcceptJob, DELIVERY_QUEUED, Fate, Numbers, Plan, Planned, lane, priority, shard};
+use crate::envelope::Envelope;
+use crate::events::Topic;
+use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
+use crate::store::sql::{Connection, Statement, Value, padded, places};
+use crate::store::{id_hash, party_hash, settled};
+
+/// The next positions of the mailboxes this batch touches.
+pub(super) struct Mailboxes(HashMap<i64, (i64, i64)>);
+
+impl Mailboxes {
+    pub(super) async fn read(tx: &mut Connection, jobs: &[&mut AcceptJob]) -> sqlx::Result<Self> {
+        let mut ids: Vec<i64> = jobs
+            .iter()
+            .flat_map(|job| &job.acceptance.recipients)
+            .filter_map(|recipient| match recipient.plan {
+                Plan::Inbox { mailbox } => Some(mailbox),
+                _ => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut found = HashMap::with_capacity(ids.len());
+        for chunk in padded(&ids) {
+            let text = format!(
+                "SELECT id, next_seq FROM mailboxes WHERE id IN ({})",
+                places(chunk.len())
+            );
+            for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
+                let next = row.int(1)?;
+                found.insert(row.int(0)?, (next, next));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// The next position, or nothing where the mailbox is gone.
+    pub(super) fn take(&mut self, mailbox: i64) -> Option<i64> {
+        let (_, next) = self.0.get_mut(&mailbox)?;
+        *next += 1;
+        Some(*next - 1)
+    }
+
+    pub(super) async fn write(
+        self,
+        tx: &mut Connection,
+        topics: &mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        let mut moved: Vec<(i64, i64)> = self
+            .0
+            .into_iter()
+            .filter(|(_, (before, after))| before != after)
+            .map(|(id, (_, after))| (id, after))
+            .collect();
+        moved.sort_unstable();
+        topics.extend(moved.iter().map(|(id, _)| Topic::Mailbox(*id)));
+        for chunk in padded(&moved) {
+            let mut text = "(?,?),".repeat(chunk.len());
+            text.pop();
+            let text = format!(
+                "UPDATE mailboxes SET next_seq = v.column2 FROM (VALUES {text}) AS v WHERE mailboxes.id = v.column1"
+            );
+            let values = chunk.into_iter().flat_map(|(id, next)| [id, next]);
+            tx.run(Statement::new(text).bind_all(values)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a batch, by table.
+#[derive(Default)]
+pub(super) struct Rows {
+    messages: Vec<Vec<Value>>,
+    bodies: Vec<Vec<Value>>,
+    inbox: Vec<Vec<Value>>,
+    deliveries: Vec<Vec<Value>>,
+    settled: Vec<Vec<Value>>,
+    aliases: Vec<Vec<Value>>,
+    raised: Vec<(i64, i64, Vec<u8>)>,
+    pub(super) topics: Vec<Topic>,
+}
+
+impl Rows {
+    pub(super) fn message(&mut self, mid: i64, message_id: &MessageId, job: &AcceptJob) {
+        let envelope = &job.acceptance.envelope;
+        let sender = envelope.message.sender().key();
+        let body: Bytes = envelope.message.raw().clone();
+        self.messages.push(vec![
+            mid.into(),
+            message_id.as_str().into(),
+            sender.as_str().into(),
+            party_hash(&sender).into(),
+            envelope.trust.code().into(),
+            envelope.origin.code().into(),
+            envelope.received_at.as_millis().into(),
+            i64::try_from(body.len()).unwrap_or(i64::MAX).into(),
+            job.notes.as_slice().into(),
+            envelope
+                .answers
+                .as_ref()
+                .map(|id| id_hash(id.as_str()))
+                .into(),
+        ]);
+        if let Some(id) = &envelope.answers {
+            self.topics.push(Topic::Answer(id_hash(id.as_str())));
+        }
+        self.bodies.push(vec![mid.into(), body.into()]);
+    }
+
+    pub(super) fn inbox(
+        &mut self,
+        (mailbox, seq): (i64, i64),
+        mid: i64,
+        envelope: &Envelope,
+        address: &Address,
+    ) -> Fate {
+        self.inbox.push(vec![
+            mailbox.into(),
+            seq.into(),
+            mid.into(),
+            party_hash(&envelope.message.sender().key()).into(),
+            address.to_string().into(),
+        ]);
+        Fate::New(DeliveryStatus::Delivered)
+    }
+
+    pub(super) fn delivery(
+        &mut self,
+        next: &Numbers,
+        mid: i64,
+        envelope: &Envelope,
+        recipient: &Planned,
+    ) -> Fate {
+        let Plan::Queue {
+            party,
+            destination,
+            give_up_at,
+            wire,
+            reserved,
+        } = &recipient.plan
+        else {
+            return Fate::Refused(ErrorCode::InternalError);
+        };
+        let lane = lane(envelope.message.sender(), &recipient.address);
+        let shard = shard(lane);
+        // A reserved number is on its way already: nobody has to read it.
+        let seq = reserved.unwrap_or_else(|| {
+            let seq = next.next_seq();
+            next.note(shard, seq);
+            seq
+        });
+        self.topics.push(Topic::Queue);
+        if let Some(wire) = wire {
+            self.aliases.push(vec![wire.id.as_str().into(), mid.into()]);
+        }
+        self.deliveries.push(vec![
+            seq.into(),
+            mid.into(),
+            recipient.address.to_string().into(),
+            (*party).into(),
+            lane.into(),
+            i64::from(shard).into(),
+            destination.as_str().into(),
+            DELIVERY_QUEUED.into(),
+            envelope.received_at.as_millis().into(),
+            give_up_at.as_millis().into(),
+            priority(envelope.message.priority()).into(),
+            wire.as_ref().map(|wire| wire.id.as_str()).into(),
+            wire.as_ref().map(|wire| wire.key.as_str()).into(),
+            wire.as_ref()
+                .map_or(0, |wire| i64::from(wire.recipients))
+                .into(),
+        ]);
+        Fate::New(DeliveryStatus::Queued)
+    }
+
+    /// A message stored unverified whose sender is believed now.
+    pub(super) fn raise(&mut self, mid: i64, job: &AcceptJob) {
+        let trust = job.acceptance.envelope.trust.code();
+        self.raised.push((mid, trust, job.notes.clone()));
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        mid: i64,
+        envelope: &Envelope,
+        address: &Address,
+        code: ErrorCode,
+    ) {
+        self.settled
+            .push(settled::refused(mid, address, code, envelope.received_at));
+    }
+
+    pub(super) async fn write(self, tx: &mut Connection) -> sqlx::Result<()> {
+        for (mid, trust, notes) in self.raised {
+            let update =
+                Statement::new("UPDATE messages SET trust = ?, envelope = ? WHERE mid = ?")
+                    .bind(trust)
+                    .bind(notes)
+                    .bind(mid);
+            tx.run(update).await?;
+        }
+        tx.insert(
+            "INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers)",
+            10,
+            self.messages,
+        )
+        .await?;
+        tx.insert("INSERT INTO bodies (mid, body)", 2, self.bodies)
+            .await?;
+        let mut inbox = self.inbox;
+        inbox.sort_by_key(|row| match (&row[0], &row[1]) {
+            (Value::Int(mailbox), Value::Int(seq)) => (*mailbox, *seq),
+            _ => (0, 0),
+        });
+        tx.insert(
+            "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient)",
+            5,
+            inbox,
+        )
+        .await?;
+        tx.insert(
+            "INSERT INTO deliveries (seq, mid, recipient, party, lane, shard, destination, state, due_at, give_up_at, priority, wire_id, wire_key, wire_set)",
+            14,
+            self.deliveries,
+        )
+        .await?;
+        tx.insert(
+            "INSERT OR IGNORE INTO wire_ids (wire_id, mid)",
+            2,
+            self.aliases,
+        )
+        .await?;
+        tx.insert(settled::INSERT, settled::WIDTH, self.settled)
+            .await
+    }
+}
