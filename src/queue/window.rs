@@ -1,0 +1,569 @@
+//! What of the queue is in memory, and what may go next: pure, without I/O or clock.
+//!
+//! - Every waiting delivery is in exactly one place: above the high mark (not read yet), in a lane
+//!   in memory, behind a lane's mark, or behind the mark of a parked destination.
+//! - A destination that is down, or that holds too much of the window, is parked: what comes for
+//!   it is not kept, and is read again by its index when its turn comes. So a million rows for one
+//!   destination do not stand in the way of the others.
+//! - Of a lane one request, or one batch, is under way. A lane whose head must wait is blocked.
+//! - What could not be settled is read again.
+
+mod entry;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use super::backoff::Schedule;
+use super::destination::BreakerState;
+use super::lane::{LANE_ROWS, Lane, LaneKey, LaneState};
+use crate::protocol::Timestamp;
+use crate::store::QueueRow;
+use crate::transport::Load;
+use entry::{Entry, Step};
+
+/// After a settlement that failed, its lanes are read again after this time.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How much may be in memory and under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Rows in memory.
+    pub(super) rows: usize,
+    /// Requests under way to one destination.
+    pub(super) concurrency: usize,
+}
+
+impl Limits {
+    fn of_destination(&self) -> usize {
+        (self.rows / 4).max(1)
+    }
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Send this.
+    Dispatch(Dispatch),
+    /// Read a lane, from one number to the other, at most so many rows.
+    Lane(String, LaneKey, Range),
+    /// Read a destination likewise.
+    Destination(String, Range),
+    /// Nothing, until this moment or until something happens.
+    Wait(Option<Timestamp>),
+}
+
+/// Numbers from, to (both included), and the most rows to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) limit: usize,
+}
+
+/// Deliveries that go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dispatch {
+    /// Its number in this window.
+    pub(super) id: u64,
+    /// Where it goes.
+    pub(super) destination: String,
+    /// The deliveries of one message in one list each, in order.
+    pub(super) groups: Vec<Vec<i64>>,
+}
+
+/// What came of one delivery of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It does not wait in its lane any more.
+    Done,
+    /// It is tried again, and its lane waits with it.
+    Blocked {
+        until: Timestamp,
+        destination_fault: bool,
+    },
+}
+
+/// What an attempt told of the destination as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Report {
+    /// It answers.
+    Well,
+    /// It is in trouble, and perhaps asked for a pause.
+    Trouble(Option<Duration>),
+    /// Nothing was asked of it.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Flight {
+    destination: String,
+    lanes: HashMap<i64, LaneKey>,
+    /// Lanes that are blocked once this is settled.
+    blocked: HashMap<LaneKey, (i64, Timestamp, bool)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Destination(String),
+    Lane(String, LaneKey),
+}
+
+/// The part of the queue that is in memory.
+#[derive(Debug)]
+pub(super) struct Window {
+    destinations: HashMap<String, Entry>,
+    /// Destinations that may have something to send.
+    turns: VecDeque<String>,
+    flights: HashMap<u64, Flight>,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    /// Deliveries that were sent before they were read, above the high mark.
+    early: HashSet<i64>,
+    high: i64,
+    rows: usize,
+    limits: Limits,
+    schedule: Schedule,
+    next_id: u64,
+}
+
+impl Window {
+    pub(super) fn new(limits: Limits, schedule: Schedule) -> Self {
+        Self {
+            destinations: HashMap::new(),
+            turns: VecDeque::new(),
+            flights: HashMap::new(),
+            timers: BTreeSet::new(),
+            early: HashSet::new(),
+            high: 0,
+            rows: 0,
+            limits,
+            schedule,
+            next_id: 0,
+        }
+    }
+
+    /// All up to this number was read.
+    pub(super) const fn high(&self) -> i64 {
+        self.high
+    }
+
+    /// How many rows may be read now.
+    pub(super) const fn room(&self) -> usize {
+        self.limits.rows.saturating_sub(self.rows)
+    }
+
+    /// Dispatches under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Rows in memory.
+    pub(super) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Destinations to which nothing goes at present.
+    pub(super) fn open_breakers(&self) -> usize {
+        self.destinations
+            .values()
+            .filter(|entry| entry.breaker.state() != BreakerState::Closed)
+            .count()
+    }
+
+    /// Whether a delivery is under way.
+    pub(super) fn is_under_way(&self, seq: i64) -> bool {
+        self.flights
+            .values()
+            .any(|flight| flight.lanes.contains_key(&seq))
+    }
+
+    /// Takes rows above the high mark, in order.
+    pub(super) fn feed(&mut self, rows: Vec<QueueRow>, now: Timestamp) {
+        for row in rows {
+            self.high = self.high.max(row.seq);
+            if self.early.remove(&row.seq) {
+                continue;
+            }
+            let cap = self.limits.of_destination();
+            let name = row.destination.clone();
+            let entry = self.entry(&name);
+            if entry.parked.is_some() {
+                continue;
+            }
+            let open = entry.breaker.state() != BreakerState::Closed;
+            if open || entry.rows >= cap {
+                entry.parked = Some(row.seq);
+            } else {
+                self.place(row, now);
+            }
+            self.take_turn(&name);
+        }
+        let high = self.high;
+        self.early.retain(|seq| *seq > high);
+    }
+
+    /// Takes deliveries that left their lanes and are due.
+    pub(super) fn feed_loose(&mut self, rows: Vec<QueueRow>, now: Timestamp) {
+        for row in rows {
+            let name = row.destination.clone();
+            let known = self.entry(&name).lanes.contains_key(&LaneKey::of(&row));
+            if !known && self.room() > 0 {
+                self.place(row, now);
+                self.take_turn(&name);
+            }
+        }
+    }
+
+    /// Takes the rows of a lane that were asked for.
+    pub(super) fn lane_read(
+        &mut self,
+        (name, key): (&str, LaneKey),
+        range: Range,
+        rows: Vec<QueueRow>,
+        now: Timestamp,
+    ) {
+        let complete = rows.len() < range.limit;
+        let after = rows.last().map_or(range.to, |row| row.seq) + 1;
+        let entry = self.entry(name);
+        let Some(lane) = entry.lanes.get_mut(&key) else {
+            return;
+        };
+        lane.behind = None;
+        let mut kept = 0;
+        for row in rows {
+            kept += usize::from(lane.push(row));
+        }
+        if !complete && lane.behind.is_none() {
+            lane.behind = Some(after);
+        }
+        entry.rows += kept;
+        self.rows += kept;
+        self.look_at(name, key, now);
+        self.take_turn(name);
+    }
+
+    /// Takes the rows of a parked destination that were asked for.
+    pub(super) fn destination_read(
+        &mut self,
+        name: &str,
+        range: Range,
+        rows: Vec<QueueRow>,
+        now: Timestamp,
+    ) {
+        let complete = rows.len() < range.limit;
+        let after = rows.last().map_or(range.to, |row| row.seq) + 1;
+        self.entry(name).parked = (!complete).then_some(after);
+        for row in rows {
+            self.place(row, now);
+        }
+        self.take_turn(name);
+    }
+
+    /// What to do next. `load` says how much one attempt may carry to a destination.
+    pub(super) fn next(&mut self, now: Timestamp, load: impl Fn(&str) -> Load) -> Next {
+        self.ring(now);
+        while let Some(name) = self.turns.pop_front() {
+            let (high, limits) = (self.high, self.limits);
+            let entry = self.entry(&name);
+            entry.in_turn = false;
+            match entry.step(now, high, limits, &load(&name)) {
+                Step::Idle => {
+                    if entry.is_forgettable() {
+                        self.destinations.remove(&name);
+                    }
+                }
+                Step::Full => {}
+                Step::Until(until) => {
+                    self.timers.insert((until, Timer::Destination(name)));
+                }
+                Step::Destination(range) => return Next::Destination(name, range),
+                Step::Lane(key, range) => return Next::Lane(name, key, range),
+                Step::Again => self.take_turn(&name),
+                Step::Blocked(key, until, destination_fault) => {
+                    self.block(&name, key, (None, until, destination_fault));
+                    self.take_turn(&name);
+                }
+                Step::Dispatch(groups, lanes) => {
+                    self.rows -= lanes.len();
+                    self.take_turn(&name);
+                    return Next::Dispatch(self.fly(name, groups, lanes));
+                }
+            }
+        }
+        Next::Wait(self.timers.first().map(|(at, _)| *at))
+    }
+
+    /// Sends deliveries that were not read, if nothing stands before them: each with its lane.
+    /// `latest` says up to which number a lane may have rows that were not read.
+    pub(super) fn send_early(
+        &mut self,
+        name: &str,
+        deliveries: &[(i64, i64)],
+        latest: impl Fn(i64) -> i64,
+    ) -> Option<Dispatch> {
+        let (concurrency, high) = (self.limits.concurrency, self.high);
+        let entry = self.entry(name);
+        let free = entry.breaker.state() == BreakerState::Closed
+            && entry.parked.is_none()
+            && entry.flights < concurrency
+            && deliveries.iter().all(|(_, lane)| {
+                latest(*lane) <= high && !entry.lanes.contains_key(&LaneKey::Pair(*lane))
+            });
+        if !free {
+            return None;
+        }
+        let mut lanes = HashMap::new();
+        for (seq, lane) in deliveries {
+            let key = LaneKey::Pair(*lane);
+            let mut taken = Lane::new();
+            taken.state = LaneState::Taken;
+            entry.lanes.insert(key, taken);
+            lanes.insert(*seq, key);
+        }
+        entry.flights += 1;
+        self.early.extend(
+            deliveries
+                .iter()
+                .map(|(seq, _)| *seq)
+                .filter(|seq| *seq > high),
+        );
+        let group = deliveries.iter().map(|(seq, _)| *seq).collect();
+        Some(self.fly(name.to_owned(), vec![group], lanes))
+    }
+
+    /// An attempt was answered. Lanes in which all went well are free at once; the others when
+    /// it is settled.
+    pub(super) fn answered(
+        &mut self,
+        id: u64,
+        results: &[(i64, After)],
+        report: (Report, f64),
+        now: Timestamp,
+    ) {
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
+        let mut lanes: HashSet<LaneKey> = flight.lanes.values().copied().collect();
+        for (seq, after) in results {
+            let (
+                After::Blocked {
+                    until,
+                    destination_fault,
+                },
+                Some(key),
+            ) = (after, flight.lanes.get(seq))
+            else {
+                continue;
+            };
+            let first = flight
+                .blocked
+                .entry(*key)
+                .or_insert((*seq, *until, *destination_fault));
+            if *seq < first.0 {
+                *first = (*seq, *until, *destination_fault);
+            }
+            lanes.remove(key);
+        }
+        let name = flight.destination.clone();
+        for key in lanes {
+            if matches!(key, LaneKey::Pair(_)) {
+                self.free(&name, key, now);
+            }
+        }
+        self.judge(&name, report, now);
+        self.take_turn(&name);
+    }
+
+    /// What an attempt came to is on disk, or could not be put there.
+    pub(super) fn landed(&mut self, id: u64, settled: Result<(), ()>, now: Timestamp) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        let name = flight.destination;
+        self.entry(&name).flights -= 1;
+        let mut blocked = flight.blocked;
+        if settled.is_err() {
+            for (seq, key) in &flight.lanes {
+                let again = blocked
+                    .entry(*key)
+                    .or_insert((*seq, now.plus(AGAIN), false));
+                again.0 = again.0.min(*seq);
+                again.1 = now.plus(AGAIN);
+            }
+        }
+        for key in flight.lanes.values() {
+            if matches!(key, LaneKey::Alone(_)) {
+                // What left its lane is read again when it is due.
+                self.drop_lane(&name, *key);
+            }
+        }
+        for (key, (seq, until, destination_fault)) in blocked {
+            if matches!(key, LaneKey::Pair(_)) {
+                self.block(&name, key, (Some(seq), until, destination_fault));
+            }
+        }
+        self.take_turn(&name);
+    }
+
+    /// Something was changed from outside: every blocked lane is looked at again, and every
+    /// destination that is down is tried.
+    pub(super) fn look_again(&mut self, now: Timestamp) {
+        let names: Vec<String> = self.destinations.keys().cloned().collect();
+        for name in names {
+            let entry = self.entry(&name);
+            entry.breaker.probe_now(now);
+            entry.unblock(|_| true);
+            self.take_turn(&name);
+        }
+    }
+
+    fn fly(
+        &mut self,
+        destination: String,
+        groups: Vec<Vec<i64>>,
+        lanes: HashMap<i64, LaneKey>,
+    ) -> Dispatch {
+        self.next_id += 1;
+        let flight = Flight {
+            destination: destination.clone(),
+            lanes,
+            blocked: HashMap::new(),
+        };
+        self.flights.insert(self.next_id, flight);
+        Dispatch {
+            id: self.next_id,
+            destination,
+            groups,
+        }
+    }
+
+    /// Wakes what is due.
+    fn ring(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.timers.first() {
+            if *at > now {
+                return;
+            }
+            match self.timers.pop_first() {
+                Some((_, Timer::Destination(name))) => self.take_turn(&name),
+                Some((_, Timer::Lane(name, key))) => {
+                    if let Some(entry) = self.destinations.get_mut(&name) {
+                        entry.unblock_due(key, now);
+                        self.take_turn(&name);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Learns from an attempt whether the destination is well.
+    fn judge(&mut self, name: &str, (report, chance): (Report, f64), now: Timestamp) {
+        let schedule = self.schedule;
+        let entry = self.entry(name);
+        match report {
+            Report::Unknown => {}
+            Report::Well => {
+                if entry.breaker.succeeded(now) {
+                    entry.unblock(|destination_fault| destination_fault);
+                }
+            }
+            Report::Trouble(asked) => {
+                if entry.breaker.failed(now, asked, (&schedule, chance)) {
+                    let shed = entry.shed();
+                    self.rows -= shed;
+                }
+            }
+        }
+    }
+
+    /// Puts a row into its lane.
+    fn place(&mut self, row: QueueRow, now: Timestamp) {
+        let (name, key) = (row.destination.clone(), LaneKey::of(&row));
+        let entry = self.entry(&name);
+        let kept = entry.lanes.entry(key).or_insert_with(Lane::new).push(row);
+        entry.rows += usize::from(kept);
+        self.rows += usize::from(kept);
+        self.look_at(&name, key, now);
+    }
+
+    /// Blocks a lane whose head must wait, and lists it where it stands.
+    fn look_at(&mut self, name: &str, key: LaneKey, now: Timestamp) {
+        let entry = self.entry(name);
+        if let Some((until, destination_fault)) = entry.must_wait(key, now) {
+            self.block(name, key, (None, until, destination_fault));
+        } else {
+            entry.list(key);
+        }
+    }
+
+    /// Lets a lane wait: what it has in memory stands behind, and so does the delivery `from`.
+    fn block(
+        &mut self,
+        name: &str,
+        key: LaneKey,
+        (from, until, destination_fault): (Option<i64>, Timestamp, bool),
+    ) {
+        let high = self.high;
+        if let Some(seq) = from.filter(|seq| *seq > high) {
+            // It comes with what is read next.
+            self.early.remove(&seq);
+        }
+        let entry = self.entry(name);
+        let Some(lane) = entry.lanes.get_mut(&key) else {
+            return;
+        };
+        let shed = lane.shed(from.filter(|seq| *seq <= high));
+        lane.state = LaneState::Blocked {
+            until,
+            destination_fault,
+        };
+        entry.rows -= shed;
+        entry.list(key);
+        self.rows -= shed;
+        self.timers
+            .insert((until, Timer::Lane(name.to_owned(), key)));
+    }
+
+    fn free(&mut self, name: &str, key: LaneKey, now: Timestamp) {
+        self.entry(name).set(key, LaneState::Free);
+        self.look_at(name, key, now);
+    }
+
+    fn drop_lane(&mut self, name: &str, key: LaneKey) {
+        let entry = self.entry(name);
+        if let Some(lane) = entry.lanes.get_mut(&key) {
+            let shed = lane.rows.len();
+            *lane = Lane {
+                listed: lane.listed,
+                ..Lane::new()
+            };
+            entry.rows -= shed;
+            entry.list(key);
+            self.rows -= shed;
+        }
+    }
+
+    fn take_turn(&mut self, name: &str) {
+        let entry = self.entry(name);
+        if !entry.in_turn {
+            entry.in_turn = true;
+            self.turns.push_back(name.to_owned());
+        }
+    }
+
+    fn entry(&mut self, name: &str) -> &mut Entry {
+        if !self.destinations.contains_key(name) {
+            self.destinations.insert(name.to_owned(), Entry::new());
+        }
+        self.destinations
+            .get_mut(name)
+            .expect("it was put there if it was missing")
+    }
+}
+
+/// The most rows of a lane to read when so many are in memory.
+fn lane_room(in_memory: usize) -> usize {
+    LANE_ROWS.saturating_sub(in_memory).max(1)
+}
+
+#[cfg(test)]
+mod tests;

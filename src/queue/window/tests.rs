@@ -1,0 +1,347 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+
+use super::*;
+
+const SCHEDULE: Schedule = Schedule {
+    initial: Duration::from_secs(1),
+    max: Duration::from_secs(60),
+    attempts: 168,
+    give_up: Duration::from_secs(7 * 86_400),
+};
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn row(seq: i64, lane: i64, destination: &str) -> QueueRow {
+    QueueRow {
+        seq,
+        mid: seq,
+        lane,
+        destination: destination.to_owned(),
+        deferred_until: None,
+        destination_failed_at: None,
+        priority: 1,
+        size: 100,
+        loose: false,
+    }
+}
+
+fn window(rows: usize) -> Window {
+    let limits = Limits {
+        rows,
+        concurrency: 2,
+    };
+    Window::new(limits, SCHEDULE)
+}
+
+fn dispatch(window: &mut Window, load: Load) -> Option<Dispatch> {
+    match window.next(at(0), |_| load) {
+        Next::Dispatch(dispatch) => Some(dispatch),
+        _ => None,
+    }
+}
+
+#[test]
+fn one_request_of_a_lane_is_under_way() {
+    let mut window = window(100);
+    window.feed(vec![row(1, 7, "d"), row(2, 7, "d"), row(3, 8, "d")], at(0));
+    let first = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(first.groups, [[1]]);
+    let other = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(other.groups, [[3]]);
+    assert_eq!(dispatch(&mut window, Load::SINGLE), None);
+    window.answered(first.id, &[(1, After::Done)], (Report::Well, 0.5), at(0));
+    assert_eq!(
+        dispatch(&mut window, Load::SINGLE),
+        None,
+        "two are under way"
+    );
+    window.landed(first.id, Ok(()), at(0));
+    assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[2]]);
+}
+
+#[test]
+fn recipients_of_one_message_go_together_when_their_lanes_are_free() {
+    let mut window = window(100);
+    let of_message = |seq, lane, mid| QueueRow {
+        mid,
+        ..row(seq, lane, "d")
+    };
+    window.feed(
+        vec![
+            of_message(1, 7, 1),
+            of_message(2, 7, 2),
+            of_message(3, 8, 2),
+            of_message(4, 9, 2),
+        ],
+        at(0),
+    );
+    let first = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(first.groups, [[1]]);
+    let others = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(others.groups, [[3, 4]], "the lane of 2 is taken");
+}
+
+#[test]
+fn a_batch_takes_a_lane_in_order_and_urgent_lanes_first() {
+    let mut window = window(100);
+    let urgent = QueueRow {
+        priority: 3,
+        ..row(4, 9, "d")
+    };
+    window.feed(
+        vec![row(1, 7, "d"), row(2, 7, "d"), row(3, 8, "d"), urgent],
+        at(0),
+    );
+    let load = Load {
+        messages: 3,
+        bytes: 1_000,
+    };
+    assert_eq!(dispatch(&mut window, load).unwrap().groups, [[4], [1], [2]]);
+    assert_eq!(dispatch(&mut window, load).unwrap().groups, [[3]]);
+}
+
+#[test]
+fn a_batch_keeps_to_its_bytes() {
+    let mut window = window(100);
+    window.feed((1..=5).map(|seq| row(seq, 7, "d")).collect(), at(0));
+    let load = Load {
+        messages: 200,
+        bytes: 250,
+    };
+    assert_eq!(dispatch(&mut window, load).unwrap().groups, [[1], [2]]);
+}
+
+#[test]
+fn a_destination_in_trouble_gets_one_probe_and_then_everything() {
+    let mut window = window(100);
+    window.feed((1..=8).map(|seq| row(seq, seq, "d")).collect(), at(0));
+    let fault = |until| After::Blocked {
+        until: at(until),
+        destination_fault: true,
+    };
+    for seq in 1..=5 {
+        let it = dispatch(&mut window, Load::SINGLE).unwrap();
+        assert_eq!(it.groups, [[seq]]);
+        window.answered(
+            it.id,
+            &[(seq, fault(9_000))],
+            (Report::Trouble(None), 0.5),
+            at(0),
+        );
+        window.landed(it.id, Ok(()), at(0));
+    }
+    assert_eq!(window.rows(), 0, "what waits for it is not in memory");
+    assert_eq!(
+        window.next(at(0), |_| Load::SINGLE),
+        Next::Wait(Some(at(1_000)))
+    );
+    let read = window.next(at(1_000), |_| Load::SINGLE);
+    let Next::Lane(name, key, range) = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!((range.from, range.to), (6, 8));
+    window.lane_read((&name, key), range, vec![row(6, 6, "d")], at(1_000));
+    let Next::Dispatch(probe) = window.next(at(1_000), |_| Load::SINGLE) else {
+        panic!("no probe")
+    };
+    assert_eq!(probe.groups, [[6]]);
+    assert!(
+        matches!(window.next(at(1_000), |_| Load::SINGLE), Next::Wait(_)),
+        "one probe only"
+    );
+    window.answered(
+        probe.id,
+        &[(6, After::Done)],
+        (Report::Well, 0.5),
+        at(1_000),
+    );
+    window.landed(probe.id, Ok(()), at(1_000));
+    let mut lanes = 0;
+    while let Next::Lane(name, key, range) = window.next(at(1_000), |_| Load::SINGLE) {
+        lanes += 1;
+        let mut tried = row(range.from, range.from, "d");
+        if range.from <= 5 {
+            tried.deferred_until = Some(at(9_000));
+            tried.destination_failed_at = Some(at(0));
+        }
+        window.lane_read((&name, key), range, vec![tried], at(1_000));
+        let Next::Dispatch(it) = window.next(at(1_000), |_| Load::SINGLE) else {
+            panic!("not due")
+        };
+        let seq = it.groups[0][0];
+        window.answered(it.id, &[(seq, After::Done)], (Report::Well, 0.5), at(1_000));
+        window.landed(it.id, Ok(()), at(1_000));
+    }
+    assert_eq!(lanes, 7, "those that failed because of it are due at once");
+}
+
+#[test]
+fn a_settlement_that_failed_is_read_again() {
+    let mut window = window(100);
+    window.feed(vec![row(1, 7, "d"), row(2, 7, "d")], at(0));
+    let it = dispatch(&mut window, Load::SINGLE).unwrap();
+    window.answered(it.id, &[(1, After::Done)], (Report::Well, 0.5), at(0));
+    window.landed(it.id, Err(()), at(0));
+    assert_eq!(
+        window.next(at(0), |_| Load::SINGLE),
+        Next::Wait(Some(at(5_000)))
+    );
+    let Next::Lane(_, _, range) = window.next(at(5_000), |_| Load::SINGLE) else {
+        panic!()
+    };
+    assert_eq!(range.from, 1);
+}
+
+#[test]
+fn what_is_sent_early_needs_an_empty_lane() {
+    let mut window = window(100);
+    window.feed(vec![row(1, 7, "d")], at(0));
+    assert!(
+        window.send_early("d", &[(2, 7)], |_| 0).is_none(),
+        "something stands before it"
+    );
+    assert!(
+        window.send_early("d", &[(2, 8)], |_| 5).is_none(),
+        "not all is read"
+    );
+    let early = window.send_early("d", &[(2, 8)], |_| 1).unwrap();
+    window.feed(vec![row(2, 8, "d"), row(3, 8, "d")], at(0));
+    assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[1]]);
+    assert_eq!(
+        dispatch(&mut window, Load::SINGLE),
+        None,
+        "its lane is taken"
+    );
+    let blocked = After::Blocked {
+        until: at(1_000),
+        destination_fault: false,
+    };
+    window.answered(early.id, &[(2, blocked)], (Report::Well, 0.5), at(0));
+    window.landed(early.id, Ok(()), at(0));
+    let Next::Lane(_, _, range) = window.next(at(1_000), |_| Load::SINGLE) else {
+        panic!()
+    };
+    assert_eq!(
+        range.from, 2,
+        "and it is read again before what came after it"
+    );
+}
+
+/// The table of deliveries, and what happened to them.
+struct Table {
+    rows: BTreeMap<i64, QueueRow>,
+    last: BTreeMap<i64, i64>,
+    delivered: Vec<i64>,
+}
+
+impl Table {
+    fn read(&self, limit: usize, which: impl Fn(&QueueRow) -> bool) -> Vec<QueueRow> {
+        self.rows
+            .values()
+            .filter(|row| which(row))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+}
+
+/// Deterministic chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn every_delivery_arrives_once_and_in_the_order_of_its_lane(seed in any::<u64>(), capacity in 4_usize..60) {
+        let mut dice = Dice(seed);
+        let mut table = Table { rows: BTreeMap::new(), last: BTreeMap::new(), delivered: Vec::new() };
+        let mut window = window(capacity);
+        let mut flights: Vec<Dispatch> = Vec::new();
+        let (mut now, mut seq, mut steps) = (0_i64, 0_i64, 0);
+        let total = 150;
+        while table.delivered.len() < total {
+            steps += 1;
+            prop_assert!(steps < 60_000, "stuck: {} of {total} at {now}: {window:?}", table.delivered.len());
+            if usize::try_from(seq).unwrap() < total && dice.roll(3) == 0 {
+                seq += 1;
+                let lane = i64::try_from(dice.roll(6)).unwrap();
+                table.rows.insert(seq, row(seq, lane, ["a", "b", "c"][usize::try_from(lane % 3).unwrap()]));
+            }
+            if window.room() > 0 {
+                let high = window.high();
+                let limit = window.room().min(10);
+                let rows = table.read(limit, |row| row.seq > high);
+                window.feed(rows, at(now));
+            }
+            let batch = Load { messages: 1 + usize::try_from(dice.roll(5)).unwrap(), bytes: 1_000 };
+            match window.next(at(now), |_| batch) {
+                Next::Dispatch(it) => {
+                    for seq in it.groups.iter().flatten() {
+                        prop_assert!(!flights.iter().flat_map(|it| &it.groups).flatten().any(|other| other == seq));
+                        prop_assert!(table.rows.contains_key(seq), "{seq} was sent after its end");
+                    }
+                    flights.push(it);
+                }
+                Next::Lane(name, key, range) => {
+                    let LaneKey::Pair(lane) = key else { panic!("{key:?}") };
+                    let rows = table.read(range.limit, |row| row.lane == lane && (range.from..=range.to).contains(&row.seq));
+                    window.lane_read((&name, key), range, rows, at(now));
+                }
+                Next::Destination(name, range) => {
+                    let rows = table.read(range.limit, |row| row.destination == name && (range.from..=range.to).contains(&row.seq));
+                    window.destination_read(&name, range, rows, at(now));
+                }
+                Next::Wait(until) => {
+                    now += 1 + i64::try_from(dice.roll(500)).unwrap();
+                    if let Some(until) = until.filter(|_| flights.is_empty() && usize::try_from(seq).unwrap() == total) {
+                        now = now.max(until.as_millis());
+                    }
+                }
+            }
+            if !flights.is_empty() && dice.roll(2) == 0 {
+                let index = usize::try_from(dice.roll(u64::try_from(flights.len()).unwrap())).unwrap();
+                let it = flights.swap_remove(index);
+                let mut results = Vec::new();
+                let mut stopped: Vec<i64> = Vec::new();
+                let down = dice.roll(4) == 0;
+                for seq in it.groups.iter().flatten() {
+                    let row = table.rows.get_mut(seq).unwrap();
+                    if down || stopped.contains(&row.lane) || dice.roll(5) == 0 {
+                        stopped.push(row.lane);
+                        let until = at(now + 100);
+                        row.deferred_until = Some(until);
+                        row.destination_failed_at = down.then_some(at(now));
+                        results.push((*seq, After::Blocked { until, destination_fault: down }));
+                    } else {
+                        let before = table.last.insert(row.lane, *seq);
+                        prop_assert!(before < Some(*seq), "{seq} after {before:?}");
+                        table.delivered.push(*seq);
+                        results.push((*seq, After::Done));
+                    }
+                }
+                for (seq, after) in &results {
+                    if *after == After::Done {
+                        table.rows.remove(seq);
+                    }
+                }
+                let report = if down { Report::Trouble(None) } else { Report::Well };
+                window.answered(it.id, &results, (report, 0.5), at(now));
+                window.landed(it.id, Ok(()), at(now));
+            }
+        }
+        prop_assert_eq!(window.rows(), 0);
+    }
+}
