@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use governor::nanos::Nanos;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -92,6 +93,26 @@ fn random_10() -> [u8; 10] {
     bytes[0] = more.as_bytes()[0];
     bytes[2] = more.as_bytes()[1];
     bytes
+}
+
+/// A [`Clock`] as the rate limiters read it.
+#[derive(Clone, Debug)]
+pub struct Ticks(Clock);
+
+impl Ticks {
+    /// The ticks of a clock.
+    #[must_use]
+    pub const fn of(clock: Clock) -> Self {
+        Self(clock)
+    }
+}
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
+    }
 }
 
 /// The machine's clock.

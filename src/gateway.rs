@@ -18,7 +18,7 @@ use crate::endpoint::http::server::{
 };
 use crate::endpoint::http::{self, AdminGate, Api, Door, Health};
 use crate::events::Events;
-use crate::intake::{Intake, LocalNames};
+use crate::intake::{Intake, LocalNames, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::protocol::Limits;
 use crate::queue::Sweeper;
@@ -274,7 +274,10 @@ impl Parts<'_> {
         let intake = Intake::new(
             stored,
             names.clone(),
-            limits,
+            Rules {
+                limits,
+                give_up: Duration::from_secs(7 * 86_400),
+            },
             self.clock.clone(),
             self.metrics.clone(),
         );

@@ -8,11 +8,13 @@
 
 mod activity;
 mod key;
+mod source;
 
 use std::sync::Arc;
 
 pub use activity::Activity;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
+pub use source::SourceCheck;
 
 use crate::clock::Clock;
 use crate::envelope::Principal;

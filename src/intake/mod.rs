@@ -8,9 +8,14 @@
 //! - A foreign sender reaches our agents only: no open relay.
 //! - What is wrong with one recipient is told of that recipient; the rest is accepted.
 
+mod bounce;
+mod express;
+mod made;
+mod receipt;
 mod recipients;
 mod refusal;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,28 +23,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub use express::{Claim, Express, Offer};
+pub use made::Made;
+pub use receipt::{Receipt, Received, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
-use crate::auth::Presented;
+use crate::auth::{Presented, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
 use crate::protocol::{
-    Address, DeliveryStatus, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile,
-    Timestamp,
+    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile,
 };
-use crate::store::{Acceptance, Decision, Fate, Plan, Planned, Space, Store};
+use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
 use crate::telemetry::Metrics;
+use receipt::Way;
 
 /// A submission may be this much smaller than the limit: ids and a signature will be added.
 const SUBMISSION_MARGIN: usize = 4 * 1024;
 /// A message made by gateways that passed more of them than this is in a loop.
 const MAX_HOPS: u32 = 20;
-/// How long a delivery is tried.
-const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
 
 /// A message as an endpoint received it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Arrival {
     /// The body.
     pub raw: Bytes,
@@ -51,26 +57,6 @@ pub struct Arrival {
     pub request_id: String,
 }
 
-/// The answer to an accepted message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// The id it goes by.
-    pub message_id: MessageId,
-    /// One entry a recipient, in the order the sender wrote them.
-    pub recipients: Vec<Received>,
-}
-
-/// What became of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// As the sender wrote it.
-    pub address: Address,
-    /// The word for its state.
-    pub status: DeliveryStatus,
-    /// Why it failed.
-    pub error_code: Option<ErrorCode>,
-}
-
 /// The door. Cloning is cheap.
 #[derive(Clone)]
 pub struct Intake {
@@ -78,17 +64,30 @@ pub struct Intake {
     space: Space,
     names: Arc<LocalNames>,
     limits: Limits,
+    /// How long a delivery is tried.
+    give_up: Duration,
+    source: Option<SourceCheck>,
+    express: Option<Express>,
     clock: Clock,
     metrics: Metrics,
 }
 
+/// What the door goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// `message_size` is what the gateway advertises.
+    pub limits: Limits,
+    /// How long a delivery is tried.
+    pub give_up: Duration,
+}
+
 impl Intake {
-    /// A door for the domains in `names`; `limits.message_size` is what the gateway advertises.
+    /// A door for the domains in `names`.
     #[must_use]
     pub fn new(
         (store, space): (Store, Space),
         names: Arc<LocalNames>,
-        limits: Limits,
+        rules: Rules,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
@@ -96,10 +95,33 @@ impl Intake {
             store,
             space,
             names,
-            limits,
+            limits: rules.limits,
+            give_up: rules.give_up,
+            source: None,
+            express: None,
             clock,
             metrics,
         }
+    }
+
+    /// Lets foreign senders be believed that `source` vouches for.
+    #[must_use]
+    pub fn with_source_check(mut self, source: SourceCheck) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Offers submissions to the queue before they are on disk.
+    #[must_use]
+    pub fn with_express(mut self, express: Express) -> Self {
+        self.express = Some(express);
+        self
+    }
+
+    /// Whether a domain is ours.
+    #[must_use]
+    pub fn is_local(&self, domain: &Domain) -> bool {
+        self.names.is_local(domain)
     }
 
     /// The largest body that may be read: a peer's message may carry a little more than the limit.
@@ -113,16 +135,80 @@ impl Intake {
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
     pub async fn accept(&self, arrival: Arrival) -> Result<Receipt, Refusal> {
+        self.begin(arrival).await?.receipt().await
+    }
+
+    /// Takes what the gateway of `domain` answered at once: mail of an address there.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of it is stored.
+    pub async fn accept_from(
+        &self,
+        domain: Option<&Domain>,
+        arrival: Arrival,
+    ) -> Result<Receipt, Refusal> {
+        let envelope = self.envelope(arrival.clone())?;
+        if Some(envelope.message.sender().domain()) != domain {
+            return Err(Refusal::new(ErrorCode::AccessDenied));
+        }
+        self.accept(arrival).await
+    }
+
+    /// Judges a message and hands it to the store: messages are stored in the order of these
+    /// calls. What is given back answers when it is on disk.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of it is stored.
+    pub async fn begin(&self, arrival: Arrival) -> Result<Taken, Refusal> {
         if !self.space.has_room() {
             return Err(Refusal::no_room());
         }
-        let envelope = self.envelope(arrival)?;
+        let mut envelope = self.envelope(arrival)?;
+        if envelope.origin == Origin::Peer && self.is_vouched_for(&envelope).await {
+            envelope.trust = Trust::Trusted;
+            envelope.verification =
+                Verification::source_address(envelope.message.sender().domain());
+        }
+        let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
+        let sender = envelope.message.sender().clone();
+        let acceptance = self.judge(envelope).await?;
+        if origin == Origin::Peer {
+            self.note_bounce(&acceptance.envelope).await?;
+        }
+        let addresses = acceptance
+            .recipients
+            .iter()
+            .map(|it| it.address.clone())
+            .collect();
+        let taken = Taken {
+            intake: self.clone(),
+            message_id: acceptance.envelope.message_id.clone(),
+            sender,
+            origin,
+            request_id,
+            addresses,
+            way: Way::Early(Vec::new()),
+        };
+        let way = match (&self.express, origin) {
+            (Some(express), Origin::Submission) => express.offer(&self.store, acceptance).await?,
+            _ => Way::Durable(self.store.begin_accept(acceptance).await?),
+        };
+        Ok(Taken { way, ..taken })
+    }
+
+    async fn is_vouched_for(&self, envelope: &Envelope) -> bool {
+        let domain = envelope.message.sender().domain();
+        match (&self.source, envelope.remote) {
+            (Some(source), Some(remote)) => source.vouches(domain, remote).await,
+            _ => false,
+        }
+    }
+
+    /// What is to become of a message: writes nothing.
+    async fn judge(&self, mut envelope: Envelope) -> Result<Acceptance, Refusal> {
         let now = envelope.received_at;
-        if envelope
-            .message
-            .expires()
-            .is_some_and(|expires| expires <= now)
-        {
+        let expires = envelope.message.expires();
+        if expires.is_some_and(|expires| expires <= now) {
             return Err(Refusal::new(ErrorCode::MessageExpired));
         }
         if envelope.origin == Origin::Submission && envelope.message.coordination().is_some() {
@@ -131,33 +217,25 @@ impl Intake {
         if envelope.message.hops() > MAX_HOPS {
             return Err(Refusal::new(ErrorCode::LoopDetected));
         }
+        envelope.answers = self.answered(&envelope.message).await?;
         let recipients = self.plan(&envelope).await?;
         refuse_if_none_is_left(&recipients)?;
-        let addresses: Vec<Address> = recipients.iter().map(|it| it.address.clone()).collect();
-        let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
-        let sender = envelope.message.sender().clone();
-        match self
-            .store
-            .accept(Acceptance {
-                envelope,
-                recipients,
-            })
-            .await?
-        {
-            Decision::Conflict => Err(Refusal::new(ErrorCode::IdempotencyConflict)),
-            Decision::Taken { message_id, fates } => {
-                self.metrics.accepted(origin);
-                tracing::info!(
-                    message.id = message_id.as_str(),
-                    message.sender = %sender,
-                    message.recipients = addresses.len(),
-                    message.origin = <&'static str>::from(origin),
-                    request.id = request_id,
-                    "accepted"
-                );
-                self.receipt(message_id, addresses, fates).await
-            }
-        }
+        Ok(Acceptance {
+            envelope,
+            recipients,
+            reserved: None,
+        })
+    }
+
+    /// The own id of the message that one answers, also where it names another it travelled under.
+    async fn answered(&self, message: &Message) -> Result<Option<MessageId>, Refusal> {
+        let Some(id) = message.in_reply_to() else {
+            return Ok(None);
+        };
+        Ok(Some(match self.store.find_aliased(id).await? {
+            Some(own) => own,
+            None => id.clone(),
+        }))
     }
 
     /// Reads the message and finds out who speaks.
@@ -232,68 +310,23 @@ impl Intake {
 
     /// What is to become of each recipient.
     async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
-        let give_up_at = give_up_at(envelope);
+        let latest = envelope.received_at.plus(self.give_up);
+        let expires = envelope.message.expires();
+        let give_up_at = expires.map_or(latest, |expires| expires.min(latest));
+        let mut identities = Identities::new(envelope, &self.clock);
         let mut planned = Vec::with_capacity(envelope.message.recipients().len());
         for address in envelope.message.recipients() {
             let plan = self
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)
                 .await?;
+            let plan = identities.give(plan, address);
             planned.push(Planned {
                 address: address.clone(),
                 plan,
             });
         }
         Ok(planned)
-    }
-
-    /// The answer; for recipients that had the message before, their present state.
-    async fn receipt(
-        &self,
-        message_id: MessageId,
-        addresses: Vec<Address>,
-        fates: Vec<Fate>,
-    ) -> Result<Receipt, Refusal> {
-        let known: Vec<i64> = fates
-            .iter()
-            .filter_map(|fate| match fate {
-                Fate::Known(mid) => Some(*mid),
-                _ => None,
-            })
-            .collect();
-        let states = if known.is_empty() {
-            Vec::new()
-        } else {
-            self.store.recipient_states(&known).await?
-        };
-        let recipients = addresses
-            .into_iter()
-            .zip(fates)
-            .map(|(address, fate)| {
-                let (status, error_code) = match fate {
-                    Fate::New(status) => (status, None),
-                    Fate::Refused(code) => (DeliveryStatus::Failed, Some(code)),
-                    // A message whose history is gone already was delivered and acknowledged.
-                    Fate::Known(mid) => states
-                        .iter()
-                        .find(|(of, state)| {
-                            *of == mid && state.address.eq_ignore_ascii_case(&address.to_string())
-                        })
-                        .map_or((DeliveryStatus::Delivered, None), |(_, state)| {
-                            (state.status, state.error_code)
-                        }),
-                };
-                Received {
-                    address,
-                    status,
-                    error_code,
-                }
-            })
-            .collect();
-        Ok(Receipt {
-            message_id,
-            recipients,
-        })
     }
 }
 
@@ -307,14 +340,6 @@ fn submitter(presented: &Presented, sender: &Address) -> Result<(), Refusal> {
         Presented::Principal(_) => Err(Refusal::new(ErrorCode::SenderCredentialMismatch)),
         Presented::Invalid => Err(Refusal::new(ErrorCode::AuthenticationFailed)),
     }
-}
-
-fn give_up_at(envelope: &Envelope) -> Timestamp {
-    let latest = envelope.received_at.plus(GIVE_UP);
-    envelope
-        .message
-        .expires()
-        .map_or(latest, |expires| expires.min(latest))
 }
 
 /// Where every recipient is refused, the request is: with the code of the first.
@@ -332,6 +357,50 @@ fn refuse_if_none_is_left(recipients: &[Planned]) -> Result<(), Refusal> {
         _ => (it.address.to_string(), ErrorCode::InternalError),
     });
     Err(Refusal::of_recipients(code, refused))
+}
+
+/// Fresh identities for what may not travel under its own: strangers take a UUIDv7 as id and a
+/// UUIDv4 as key only (AMTP 1.0, section 4.2.1).
+struct Identities<'a> {
+    envelope: &'a Envelope,
+    clock: &'a Clock,
+    given: HashMap<Domain, WireIdentity>,
+    needed: bool,
+}
+
+impl<'a> Identities<'a> {
+    fn new(envelope: &'a Envelope, clock: &'a Clock) -> Self {
+        Self {
+            envelope,
+            clock,
+            given: HashMap::new(),
+            needed: !(envelope.message_id.is_uuid_v7() && envelope.idempotency_key.is_uuid_v4()),
+        }
+    }
+
+    /// All recipients of one foreign domain travel under one identity.
+    fn give(&mut self, mut plan: Plan, address: &Address) -> Plan {
+        if let Plan::Queue { party, wire, .. } = &mut plan
+            && *party < 0
+            && self.needed
+        {
+            let domain = address.domain();
+            let recipients = self.envelope.message.recipients().iter();
+            let identity = self
+                .given
+                .entry(domain.clone())
+                .or_insert_with(|| WireIdentity {
+                    id: minted(self.clock.mint_v7(), MessageId::parse),
+                    key: minted(Uuid::new_v4(), IdempotencyKey::parse),
+                    recipients: u32::try_from(
+                        recipients.filter(|it| it.domain() == domain).count(),
+                    )
+                    .unwrap_or(u32::MAX),
+                });
+            *wire = Some(identity.clone());
+        }
+        plan
+    }
 }
 
 fn minted<T, E: std::fmt::Debug>(id: Uuid, parse: impl Fn(&str) -> Result<T, E>) -> T {

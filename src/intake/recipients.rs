@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
-use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError};
+use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, party_hash};
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +70,13 @@ impl LocalNames {
         give_up_at: Timestamp,
     ) -> Result<Plan, StoreError> {
         if !self.is_local(address.domain()) {
-            return Ok(Plan::Refused(ErrorCode::RecipientNotFound));
+            return Ok(Plan::Queue {
+                party: party_hash(&address.key()),
+                destination: format!("domain:{}", address.domain()),
+                give_up_at,
+                wire: None,
+                reserved: None,
+            });
         }
         let Some(agent) = self.find(store, address).await? else {
             return Ok(Plan::Refused(ErrorCode::AgentUnknown));

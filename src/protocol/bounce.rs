@@ -26,6 +26,15 @@ pub struct Bounce {
     pub final_attempt: Option<Timestamp>,
 }
 
+/// Which notice it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BounceKind {
+    /// The delivery failed for good.
+    Failure,
+    /// It is late and still tried: no bounce in the sense of the protocol.
+    Delay,
+}
+
 /// What the message that carries a bounce needs beside it.
 #[derive(Debug, Clone, Copy)]
 pub struct Heading<'a> {
@@ -46,7 +55,7 @@ pub struct Heading<'a> {
 impl Bounce {
     /// The message to send, as JSON.
     #[must_use]
-    pub fn message(&self, heading: &Heading<'_>) -> Vec<u8> {
+    pub fn message(&self, kind: BounceKind, heading: &Heading<'_>) -> Vec<u8> {
         let mut body = Body::with_capacity(1_024);
         body.string("version", SUPPORTED_VERSIONS[0]);
         body.string("message_id", heading.message_id.as_str());
@@ -54,10 +63,18 @@ impl Bounce {
         body.string("timestamp", &heading.timestamp.to_string());
         body.string("sender", heading.sender.as_str());
         body.addresses("recipients", std::slice::from_ref(heading.recipient));
-        body.string("message_type", "delivery_failure");
+        let (word, subject, auto) = match kind {
+            BounceKind::Failure => ("delivery_failure", "Delivery failed", "bounce"),
+            BounceKind::Delay => ("delivery_delay", "Delivery is delayed", "notice"),
+        };
+        body.string("message_type", word);
         body.string("in_reply_to", self.original_message_id.as_str());
-        body.string("subject", "Delivery failed");
-        body.member("headers", &format!("{{\"x-amtp-hops\":{}}}", heading.hops));
+        body.string("subject", subject);
+        let headers = format!(
+            "{{\"x-amtp-auto\":\"{auto}\",\"x-amtp-hops\":{}}}",
+            heading.hops
+        );
+        body.member("headers", &headers);
         body.member("payload", &self.payload());
         body.finish()
     }
@@ -137,14 +154,17 @@ mod tests {
 
     fn sent(bounce: &Bounce) -> Message {
         let (postmaster, sender) = (address("postmaster@two.example"), address("a@one.example"));
-        parse(bounce.message(&Heading {
-            message_id: &MessageId::parse("b-1").unwrap(),
-            idempotency_key: &IdempotencyKey::parse("k-1").unwrap(),
-            timestamp: Timestamp::from_millis(1_786_703_400_000),
-            sender: &postmaster,
-            recipient: &sender,
-            hops: 2,
-        }))
+        parse(bounce.message(
+            BounceKind::Failure,
+            &Heading {
+                message_id: &MessageId::parse("b-1").unwrap(),
+                idempotency_key: &IdempotencyKey::parse("k-1").unwrap(),
+                timestamp: Timestamp::from_millis(1_786_703_400_000),
+                sender: &postmaster,
+                recipient: &sender,
+                hops: 2,
+            },
+        ))
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use address::{Address, AddressFault, AgentName, Domain, is_reserved};
 pub use advertisement::{Advertisement, GatewayUrl};
-pub use bounce::Bounce;
+pub use bounce::{Bounce, BounceKind, Heading};
 pub use coordination::Coordination;
 pub use error_code::{ErrorBody, ErrorCode};
 pub use ids::{IdFault, IdempotencyKey, MessageId};

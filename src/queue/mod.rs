@@ -1,10 +1,86 @@
 //! What goes on without anybody calling.
 
 mod backoff;
+mod carrier;
 mod destination;
 mod lane;
+mod manager;
+mod notices;
+mod pace;
 mod sweeper;
+mod verdict;
 mod window;
 
 pub use backoff::Schedule;
+pub use carrier::Transports;
+pub use manager::{Manager, QueueFault, QueueLimits};
 pub use sweeper::Sweeper;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::intake::{Intake, Offer};
+use crate::protocol::Domain;
+use crate::store::Store;
+use crate::telemetry::{Metrics, Post};
+
+/// What the queue goes by.
+#[derive(Debug, Clone)]
+pub struct QueueRules {
+    /// When deliveries are tried again.
+    pub schedule: Schedule,
+    /// How much is held and sent.
+    pub limits: QueueLimits,
+    /// Bounces for senders of one domain in an hour.
+    pub bounces: NonZeroU32,
+    /// After this time of failing the sender is told.
+    pub delay_notice: Option<Duration>,
+    /// So many messages in such a time to peers.
+    pub rates: Vec<(Domain, NonZeroU32, Duration)>,
+    /// Whose postmaster speaks where neither sender nor recipient is ours.
+    pub domain: Domain,
+}
+
+/// The parts the queue works with.
+pub struct QueueParts {
+    /// What is kept.
+    pub store: Store,
+    /// Judges what settling brings forth.
+    pub intake: Intake,
+    /// The ways out.
+    pub transports: Transports,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Messages offered before they are on disk.
+    pub offers: mpsc::Receiver<Offer>,
+    /// The place on the board.
+    pub post: Post,
+}
+
+/// The manager of a queue with these rules.
+#[must_use]
+pub fn manager(parts: QueueParts, rules: QueueRules) -> Manager {
+    let clock = parts.clock;
+    let carrier = carrier::Carrier {
+        notices: notices::Notices::new(
+            parts.intake.clone(),
+            rules.domain,
+            rules.bounces,
+            clock.clone(),
+        ),
+        paces: pace::Paces::new(rules.rates, clock.clone()),
+        store: parts.store,
+        intake: parts.intake,
+        transports: parts.transports,
+        schedule: rules.schedule,
+        delay_notice: rules.delay_notice,
+        clock,
+        metrics: parts.metrics,
+    };
+    Manager::new(carrier, rules.limits, parts.offers, parts.post)
+}

@@ -31,6 +31,8 @@ pub struct Acceptance {
     pub envelope: Envelope,
     /// In the order the sender wrote them.
     pub recipients: Vec<Planned>,
+    /// The number it has already, where it is on its way before it is on disk.
+    pub reserved: Option<i64>,
 }
 
 /// One recipient and what was judged of it.
@@ -191,7 +193,7 @@ fn decide(
         );
     }
     let message_id = message_id.unwrap_or_else(|| envelope.message_id.clone());
-    let mid = next.next_mid();
+    let mid = job.acceptance.reserved.unwrap_or_else(|| next.next_mid());
     let fates: Vec<Fate> = job
         .acceptance
         .recipients
@@ -233,7 +235,8 @@ fn decide(
 pub(super) const DELIVERY_QUEUED: i64 = 0;
 
 /// The order of one sender and one recipient, as a number.
-pub(super) fn lane(sender: &Address, recipient: &Address) -> i64 {
+#[must_use]
+pub fn lane(sender: &Address, recipient: &Address) -> i64 {
     party_hash(&format!("{} {}", sender.key(), recipient.key()))
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ring::digest;
 
+use super::Store;
 use super::accept::{AcceptJob, Acceptance, Plan};
+use super::error::StoreError;
 use super::messages::StoredMessage;
 use super::sql::{Connection, Statement, Value, padded, places};
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
@@ -61,6 +63,36 @@ impl Claim {
                 }),
             })
             .collect()
+    }
+}
+
+impl Store {
+    /// Whether a key is known for any of the recipients.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn knows(&self, acceptance: &Acceptance) -> Result<bool, StoreError> {
+        let keys: Vec<Key> = Claim::of(acceptance)
+            .into_iter()
+            .flatten()
+            .map(|claim| claim.key)
+            .collect();
+        let newest = slice(acceptance.envelope.received_at) + 1;
+        let mut reader = self.reader().await?;
+        for chunk in padded(&keys) {
+            let text = format!(
+                "SELECT 1 FROM idempotency WHERE slice IN ({}) AND k IN ({}) LIMIT 1",
+                places(usize::try_from(SLICES).expect("a small number")),
+                places(chunk.len()),
+            );
+            let statement = Statement::new(text)
+                .bind_all((0..SLICES).map(|back| newest - back))
+                .bind_all(chunk.into_iter().map(|key| Value::from(key.as_slice())));
+            if reader.row(statement).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -203,6 +203,12 @@ impl Store {
         self.0.numbers.next_seq()
     }
 
+    /// The number of the next message, for one that is tried before it is on disk.
+    #[must_use]
+    pub fn reserve_message(&self) -> i64 {
+        self.0.numbers.next_mid()
+    }
+
     /// The latest delivery in the shard of a lane that the queue has to read from the database.
     #[must_use]
     pub fn latest_delivery(&self, lane: i64) -> i64 {

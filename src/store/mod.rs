@@ -12,6 +12,7 @@ mod accept;
 mod agents;
 mod backup;
 mod blobs;
+mod bounced;
 mod claims;
 mod committer;
 mod deliveries;
@@ -40,7 +41,7 @@ use moka::future::Cache;
 use ring::digest;
 use sqlx::SqlitePool;
 
-pub use accept::{Acceptance, Decision, Fate, Plan, Planned};
+pub use accept::{Acceptance, Decision, Fate, Plan, Planned, lane as lane_of};
 pub use agents::{
     Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
 };

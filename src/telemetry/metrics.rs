@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::queue_metrics::QueueMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
 /// The content type of [`Metrics::encode`].
@@ -112,6 +113,7 @@ struct Series {
     connections_refused: Family<ByReason, Counter>,
     store_free: Gauge,
     certificate_expiry: Gauge,
+    queue: QueueMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -215,6 +217,7 @@ impl Metrics {
                 "amtp_tls_certificate_expiry_timestamp_seconds",
                 "When the certificate in use expires, in seconds since 1970",
             ),
+            queue: QueueMetrics::register(r),
             registry,
         }))
     }
@@ -227,6 +230,12 @@ impl Metrics {
                 origin: origin.into(),
             })
             .inc();
+    }
+
+    /// The series of deliveries.
+    #[must_use]
+    pub fn queue(&self) -> &QueueMetrics {
+        &self.0.queue
     }
 
     /// A request was refused with this code.

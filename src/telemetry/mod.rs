@@ -8,7 +8,9 @@
 mod board;
 mod log;
 mod metrics;
+mod queue_metrics;
 
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
+pub use queue_metrics::{QueueGauges, QueueMetrics};

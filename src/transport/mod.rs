@@ -34,6 +34,15 @@ impl Destination {
         }
     }
 
+    /// The foreign domain, if it is one.
+    #[must_use]
+    pub const fn domain(&self) -> Option<&Domain> {
+        match self {
+            Self::Peer(domain) => Some(domain),
+            Self::Agent(_) => None,
+        }
+    }
+
     /// Its class, as metrics name it.
     #[must_use]
     pub const fn class(&self) -> &'static str {

@@ -22,22 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::server::Connection;
-use crate::clock::Clock;
+use crate::clock::{Clock, Ticks};
 use crate::protocol::ErrorCode;
 
 /// How often quiet addresses are forgotten.
 const EVERY: Duration = Duration::from_secs(10);
-
-#[derive(Clone)]
-struct Ticks(Clock);
-
-impl Ticking for Ticks {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
-    }
-}
 
 type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, Ticks, NoOpMiddleware<Nanos>>;
 
@@ -56,7 +45,7 @@ impl AddressRate {
         let quota = Quota::with_period(each)
             .expect("a nanosecond at least")
             .allow_burst(count);
-        let limiter = Arc::new(Limiter::dashmap_with_clock(quota, Ticks(clock.clone())));
+        let limiter = Arc::new(Limiter::dashmap_with_clock(quota, Ticks::of(clock.clone())));
         Self { limiter, clock }
     }
 
@@ -80,7 +69,7 @@ impl AddressRate {
             .check_key(&network(client))
             .map(drop)
             .map_err(|until| {
-                let now = Ticks(self.clock.clone()).now();
+                let now = Ticks::of(self.clock.clone()).now();
                 Duration::from(until.earliest_possible().duration_since(now))
             })
     }

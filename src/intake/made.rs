@@ -1,0 +1,66 @@
+//! Messages this gateway makes itself: bounces and replies.
+//!
+//! They are judged like any other and stored in the commit that brings them forth. Their sender is
+//! one of ours, so no credential is asked for.
+
+use bytes::Bytes;
+
+use super::{Intake, Refusal, minted};
+use crate::envelope::{Envelope, KeySource, Origin, Trust, Verification};
+use crate::protocol::{ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile};
+use crate::store::Acceptance;
+
+/// A message this gateway made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Its text.
+    pub raw: Bytes,
+    /// What brought it forth.
+    pub origin: Origin,
+    /// The request that the cause came in.
+    pub request_id: String,
+}
+
+impl Intake {
+    /// Judges a message of our own making; stores nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot go where it is to go.
+    pub async fn judge_made(&self, made: Made) -> Result<Acceptance, Refusal> {
+        let message = Message::parse(
+            made.raw,
+            Profile::Relay,
+            &Limits {
+                message_size: self.read_limit(),
+                recipients: self.limits.recipients,
+            },
+        )?;
+        let domain = message.sender().domain().clone();
+        if !self.names.is_local(&domain) {
+            return Err(Refusal::new(ErrorCode::InternalError));
+        }
+        let received_at = self.clock.now();
+        self.judge(Envelope {
+            message_id: match message.message_id() {
+                Some(id) => id.clone(),
+                None => minted(self.clock.mint_v7(), MessageId::parse),
+            },
+            idempotency_key: match message.idempotency_key() {
+                Some(key) => key.clone(),
+                None => minted(uuid::Uuid::new_v4(), IdempotencyKey::parse),
+            },
+            // Nobody can repeat it, so no row is kept.
+            key_source: KeySource::Minted,
+            timestamp: message.timestamp().unwrap_or(received_at),
+            origin: made.origin,
+            trust: Trust::Local,
+            verification: Verification::internal(&domain),
+            received_at,
+            remote: None,
+            request_id: made.request_id,
+            answers: None,
+            message,
+        })
+        .await
+    }
+}

@@ -1,0 +1,122 @@
+//! The answer to an accepted message.
+
+use super::{Intake, Refusal};
+use crate::envelope::Origin;
+use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
+use crate::store::{Accepting, Decision, Fate};
+
+/// The answer to an accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The id it goes by.
+    pub message_id: MessageId,
+    /// One entry a recipient, in the order the sender wrote them.
+    pub recipients: Vec<Received>,
+}
+
+/// What became of one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// As the sender wrote it.
+    pub address: Address,
+    /// The word for its state.
+    pub status: DeliveryStatus,
+    /// Why it failed.
+    pub error_code: Option<ErrorCode>,
+}
+
+/// A message that was judged and handed on.
+pub struct Taken {
+    pub(super) intake: Intake,
+    pub(super) message_id: MessageId,
+    pub(super) sender: Address,
+    pub(super) origin: Origin,
+    pub(super) request_id: String,
+    pub(super) addresses: Vec<Address>,
+    pub(super) way: Way,
+}
+
+/// How it goes on.
+pub(super) enum Way {
+    /// It is answered when it is on disk.
+    Durable(Accepting),
+    /// It is on its way already, with these states.
+    Early(Vec<Fate>),
+}
+
+impl Taken {
+    /// The answer; on the durable path, once the message is on disk.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of it is stored.
+    pub async fn receipt(self) -> Result<Receipt, Refusal> {
+        let (message_id, fates) = match self.way {
+            Way::Early(fates) => (self.message_id, fates),
+            Way::Durable(accepting) => match accepting.decision().await? {
+                Decision::Conflict => return Err(Refusal::new(ErrorCode::IdempotencyConflict)),
+                Decision::Taken { message_id, fates } => (message_id, fates),
+            },
+        };
+        self.intake.metrics.accepted(self.origin);
+        tracing::info!(
+            message.id = message_id.as_str(),
+            message.sender = %self.sender,
+            message.recipients = self.addresses.len(),
+            message.origin = <&'static str>::from(self.origin),
+            request.id = self.request_id,
+            "accepted"
+        );
+        self.intake.told(message_id, self.addresses, fates).await
+    }
+}
+
+impl Intake {
+    /// The answer; for recipients that had the message before, their present state.
+    async fn told(
+        &self,
+        message_id: MessageId,
+        addresses: Vec<Address>,
+        fates: Vec<Fate>,
+    ) -> Result<Receipt, Refusal> {
+        let known: Vec<i64> = fates
+            .iter()
+            .filter_map(|fate| match fate {
+                Fate::Known(mid) => Some(*mid),
+                _ => None,
+            })
+            .collect();
+        let states = if known.is_empty() {
+            Vec::new()
+        } else {
+            self.store.recipient_states(&known).await?
+        };
+        let recipients = addresses
+            .into_iter()
+            .zip(fates)
+            .map(|(address, fate)| {
+                let (status, error_code) = match fate {
+                    Fate::New(status) => (status, None),
+                    Fate::Refused(code) => (DeliveryStatus::Failed, Some(code)),
+                    // A message whose history is gone already was delivered and acknowledged.
+                    Fate::Known(mid) => states
+                        .iter()
+                        .find(|(of, state)| {
+                            *of == mid && state.address.eq_ignore_ascii_case(&address.to_string())
+                        })
+                        .map_or((DeliveryStatus::Delivered, None), |(_, state)| {
+                            (state.status, state.error_code)
+                        }),
+                };
+                Received {
+                    address,
+                    status,
+                    error_code,
+                }
+            })
+            .collect();
+        Ok(Receipt {
+            message_id,
+            recipients,
+        })
+    }
+}

@@ -1,0 +1,494 @@
+//! Carries one dispatch: load, try, judge, settle.
+//!
+//! The manager learns first what came of an attempt, so that lanes in which all went well go on;
+//! and a second time when it is on disk. A bounce or reply is stored in the commit that settles
+//! its cause.
+
+mod settling;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+use uuid::Uuid;
+
+use super::backoff::Schedule;
+use super::notices::{Notices, Telling};
+use super::pace::Paces;
+use super::verdict::{self, Verdict};
+use super::window::{After, Dispatch, Report};
+use crate::auth::Presented;
+use crate::clock::Clock;
+use crate::envelope::Principal;
+use crate::intake::{Arrival, Claim, Intake};
+use crate::protocol::{ErrorCode, Message, Timestamp};
+use crate::store::{
+    Acceptance, Accepting, Agent, AttemptNote, BounceFate, Delivery, DeliveryMode, Ending, HeldKey,
+    Marks, Reason, Settlement, Store, StoreError,
+};
+use crate::telemetry::Metrics;
+use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
+
+/// A delivery that could not even be read is looked at again after this time.
+const UNREADABLE: Duration = Duration::from_secs(3_600);
+/// After a database fault a dispatch is looked at again after this time.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What carries to each kind of destination.
+#[derive(Clone)]
+pub struct Transports {
+    /// To other gateways.
+    pub peer: Arc<dyn Transport>,
+    /// To webhooks.
+    pub webhook: Arc<dyn Transport>,
+}
+
+impl Transports {
+    /// The one for a destination.
+    #[must_use]
+    pub fn of(&self, destination: &Destination) -> &dyn Transport {
+        match destination {
+            Destination::Peer(_) => self.peer.as_ref(),
+            Destination::Agent(_) => self.webhook.as_ref(),
+        }
+    }
+}
+
+/// What the manager is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An attempt was answered.
+    Answered {
+        id: u64,
+        results: Vec<(i64, After)>,
+        report: Report,
+    },
+    /// What came of it is on disk, or could not be put there.
+    Landed { id: u64, settled: Result<(), ()> },
+}
+
+/// Where the deliveries of a dispatch are.
+pub(super) enum Cargo {
+    /// In the database.
+    Stored,
+    /// On their way before they are on disk.
+    Early(Vec<Delivery>, Accepting, Claim),
+}
+
+/// Carries dispatches.
+pub(super) struct Carrier {
+    pub(super) store: Store,
+    pub(super) intake: Intake,
+    pub(super) transports: Transports,
+    pub(super) notices: Notices,
+    pub(super) paces: Paces,
+    pub(super) schedule: Schedule,
+    /// After this time of failing the sender is told.
+    pub(super) delay_notice: Option<Duration>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+}
+
+/// A delivery with what came of it.
+struct Done {
+    delivery: Delivery,
+    message: Message,
+    verdict: Verdict,
+    attempt: Option<AttemptNote>,
+    reply: Option<Bytes>,
+    /// The pause the other side asked for.
+    asked: Option<Duration>,
+}
+
+impl Carrier {
+    /// Carries a dispatch of the window.
+    pub(super) async fn carry(
+        &self,
+        dispatch: Dispatch,
+        cargo: Cargo,
+        tell: UnboundedSender<Event>,
+    ) {
+        let id = dispatch.id;
+        let (deliveries, accepting) = match cargo {
+            Cargo::Early(deliveries, accepting, claim) => {
+                (Ok(deliveries), Some((accepting, claim)))
+            }
+            Cargo::Stored => (self.load(&dispatch.groups.concat()).await, None),
+        };
+        let settled = match deliveries {
+            Ok(deliveries) => self.deliver(dispatch, deliveries, accepting, &tell).await,
+            Err(error) => {
+                tracing::error!(%error, "deliveries could not be read");
+                let until = self.clock.now().plus(AGAIN);
+                let again = After::Blocked {
+                    until,
+                    destination_fault: false,
+                };
+                let results = dispatch.groups.concat().into_iter().map(|seq| (seq, again));
+                send(&tell, id, results.collect(), Report::Unknown);
+                Ok(())
+            }
+        };
+        // The manager outlives its carriers.
+        drop(tell.send(Event::Landed { id, settled }));
+    }
+
+    async fn deliver(
+        &self,
+        dispatch: Dispatch,
+        deliveries: Vec<Delivery>,
+        accepting: Option<(Accepting, Claim)>,
+        tell: &UnboundedSender<Event>,
+    ) -> Result<(), ()> {
+        let Some(destination) = Destination::parse(&dispatch.destination) else {
+            tracing::error!(
+                destination = dispatch.destination,
+                "an unknown kind of destination"
+            );
+            return Err(());
+        };
+        let agent = match destination {
+            Destination::Agent(number) => self
+                .store
+                .find_agent_by_number(number)
+                .await
+                .unwrap_or(None),
+            Destination::Peer(_) => None,
+        };
+        let polls = agent
+            .as_ref()
+            .filter(|agent| agent.settings.delivery_mode == DeliveryMode::Pull);
+        if let Some(agent) = polls {
+            return self
+                .move_to_inbox(dispatch.id, agent, deliveries, tell)
+                .await;
+        }
+        let done = self.attempt(&destination, &dispatch, deliveries).await;
+        let report = report(&done);
+        let gone = missing(&dispatch, &done);
+        let results = done
+            .iter()
+            .map(|it| (it.delivery.seq, it.verdict.after(it.delivery.loose)))
+            .chain(gone)
+            .collect();
+        send(tell, dispatch.id, results, report);
+        if let Some((accepting, claim)) = accepting {
+            let decision = accepting.decision().await;
+            drop(claim);
+            if let Err(error) = decision {
+                tracing::error!(%error, "a message on the immediate path could not be stored");
+                return Ok(());
+            }
+        }
+        self.settle(&destination, agent.as_ref(), done).await
+    }
+
+    /// Gives up deliveries whose time is over, whatever their lanes do.
+    pub(super) async fn give_up(&self, seqs: Vec<i64>) {
+        let deliveries = match self.load(&seqs).await {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                tracing::error!(%error, "deliveries could not be read");
+                return;
+            }
+        };
+        let now = self.clock.now();
+        let mut by_destination: HashMap<String, Vec<Done>> = HashMap::new();
+        for delivery in deliveries {
+            let Ok(message) = delivery.stored.message() else {
+                continue;
+            };
+            if let Some(verdict) = verdict::before(&delivery, message.expires(), now) {
+                let destination = delivery.destination.clone();
+                let done = Done {
+                    delivery,
+                    message,
+                    verdict,
+                    attempt: None,
+                    reply: None,
+                    asked: None,
+                };
+                by_destination.entry(destination).or_default().push(done);
+            }
+        }
+        for (name, done) in by_destination {
+            if let Some(destination) = Destination::parse(&name) {
+                drop(self.settle(&destination, None, done).await);
+            }
+        }
+    }
+
+    /// Reads deliveries; one that cannot be read leaves its lane and does not stop the others.
+    async fn load(&self, seqs: &[i64]) -> Result<Vec<Delivery>, StoreError> {
+        match self.store.load_deliveries(seqs).await {
+            Err(StoreError::Corrupt(_)) => {}
+            other => return other,
+        }
+        let mut deliveries = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            match self.store.load_deliveries(&[*seq]).await {
+                Ok(found) => deliveries.extend(found),
+                Err(StoreError::Corrupt(what)) => self.set_aside(*seq, what).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(deliveries)
+    }
+
+    async fn set_aside(&self, seq: i64, what: String) -> Result<(), StoreError> {
+        tracing::error!(
+            delivery.seq = seq,
+            error = what,
+            "a delivery cannot be read"
+        );
+        let now = self.clock.now();
+        let settlement = Settlement {
+            seq,
+            mid: 0,
+            recipient: String::new(),
+            at: now,
+            attempt: None,
+            fate: Ending::Deferred {
+                due_at: now.plus(UNREADABLE),
+                reason: Reason {
+                    code: ErrorCode::InternalError,
+                    text: what,
+                },
+                marks: Marks {
+                    loose: true,
+                    ..Marks::default()
+                },
+            },
+        };
+        self.store.settle(vec![settlement], Vec::new()).await
+    }
+
+    /// Tries what may be tried, and judges it.
+    async fn attempt(
+        &self,
+        destination: &Destination,
+        dispatch: &Dispatch,
+        deliveries: Vec<Delivery>,
+    ) -> Vec<Done> {
+        let now = self.clock.now();
+        let mut found: HashMap<i64, Delivery> =
+            deliveries.into_iter().map(|it| (it.seq, it)).collect();
+        let (mut parcels, mut going, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for group in &dispatch.groups {
+            let mut copies = Vec::new();
+            let mut parcel = None;
+            for delivery in group.iter().filter_map(|seq| found.remove(seq)) {
+                let Ok(message) = delivery.stored.message() else {
+                    continue;
+                };
+                if let Some(verdict) = verdict::before(&delivery, message.expires(), now) {
+                    done.push(Done {
+                        delivery,
+                        message,
+                        verdict,
+                        attempt: None,
+                        reply: None,
+                        asked: None,
+                    });
+                    continue;
+                }
+                copies.push(copy(&delivery));
+                parcel.get_or_insert((delivery.stored.clone(), message.clone()));
+                going.push((delivery, message));
+            }
+            if let Some((stored, message)) = parcel {
+                parcels.push(Parcel {
+                    stored,
+                    message,
+                    copies,
+                });
+            }
+        }
+        if parcels.is_empty() {
+            return done;
+        }
+        self.paces.wait(destination, parcels.len()).await;
+        let started = self.clock.monotonic();
+        let transport = self.transports.of(destination);
+        let attempted = transport.carry(destination, parcels).await;
+        let took = self.clock.monotonic() - started;
+        let mut attempted = attempted.into_iter().flatten();
+        for (delivery, message) in going {
+            let attempted = attempted.next().unwrap_or_else(unanswered);
+            done.push(self.judge(destination, (delivery, message), attempted, (now, took)));
+        }
+        done
+    }
+
+    fn judge(
+        &self,
+        destination: &Destination,
+        (delivery, message): (Delivery, Message),
+        attempted: Attempted,
+        (made_at, took): (Timestamp, Duration),
+    ) -> Done {
+        let now = self.clock.now();
+        let verdict = verdict::of(&delivery, &attempted, now, (&self.schedule, chance()));
+        let result = match &attempted.outcome {
+            Outcome::Delivered { .. } => "ok",
+            Outcome::Deferred(trouble) | Outcome::Failed(trouble) => trouble.code.as_str(),
+        };
+        self.metrics.queue().attempted(destination.class(), result);
+        log(&delivery, &verdict, &attempted, took);
+        let asked = match &attempted.outcome {
+            Outcome::Deferred(trouble) => trouble.retry_after,
+            _ => None,
+        };
+        Done {
+            asked,
+            attempt: Some(AttemptNote {
+                made_at,
+                took: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+                remote: attempted.remote,
+            }),
+            reply: match attempted.outcome {
+                Outcome::Delivered { reply } => reply,
+                _ => None,
+            },
+            delivery,
+            message,
+            verdict,
+        }
+    }
+
+    /// The agent polls now: what waited for its webhook goes to its inbox.
+    async fn move_to_inbox(
+        &self,
+        id: u64,
+        agent: &Agent,
+        deliveries: Vec<Delivery>,
+        tell: &UnboundedSender<Event>,
+    ) -> Result<(), ()> {
+        let now = self.clock.now();
+        let results = deliveries.iter().map(|it| (it.seq, After::Done)).collect();
+        let settlements: Vec<Settlement> = deliveries
+            .into_iter()
+            .map(|it| Settlement {
+                seq: it.seq,
+                mid: it.stored.mid,
+                recipient: it.recipient.to_string(),
+                at: now,
+                attempt: None,
+                fate: Ending::Inbox(agent.id),
+            })
+            .collect();
+        self.metrics.queue().settled("moved", "webhook");
+        let settled = self.store.settle(settlements, Vec::new()).await;
+        send(tell, id, results, Report::Unknown);
+        settled.map_err(|error| tracing::error!(%error, "mail could not be moved to an inbox"))
+    }
+}
+
+impl Done {
+    fn code(&self) -> Option<ErrorCode> {
+        match &self.verdict {
+            Verdict::Failed(reason) => Some(reason.code),
+            Verdict::Expired => Some(ErrorCode::MessageExpired),
+            _ => None,
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        self.delivery.attempts + u32::from(self.attempt.is_some())
+    }
+}
+
+fn copy(delivery: &Delivery) -> Copy {
+    Copy {
+        seq: delivery.seq,
+        recipient: delivery.recipient.clone(),
+        attempts: delivery.attempts,
+        first_attempt: delivery.first_attempt,
+        wire: delivery.wire.clone(),
+        renew: delivery.renew,
+    }
+}
+
+/// What the transport said nothing about.
+fn unanswered() -> Attempted {
+    Attempted {
+        outcome: Outcome::Deferred(Trouble {
+            code: ErrorCode::TemporaryFailure,
+            text: "no answer for this recipient".to_owned(),
+            fault: Fault::Message,
+            retry_after: None,
+        }),
+        remote: None,
+        renew: false,
+    }
+}
+
+/// What attempts tell of the destination as a whole.
+fn report(done: &[Done]) -> Report {
+    let mut report = Report::Unknown;
+    for it in done.iter().filter(|it| it.attempt.is_some()) {
+        match &it.verdict {
+            Verdict::Deferred { marks, .. } if marks.destination_fault => {
+                report = match report {
+                    Report::Well => Report::Well,
+                    Report::Trouble(other) => Report::Trouble(other.max(it.asked)),
+                    Report::Unknown => Report::Trouble(it.asked),
+                };
+            }
+            _ => report = Report::Well,
+        }
+    }
+    report
+}
+
+/// What was to go and does not wait any more: cancelled, held, or unreadable.
+fn missing(dispatch: &Dispatch, done: &[Done]) -> Vec<(i64, After)> {
+    dispatch
+        .groups
+        .iter()
+        .flatten()
+        .filter(|seq| !done.iter().any(|it| it.delivery.seq == **seq))
+        .map(|seq| (*seq, After::Done))
+        .collect()
+}
+
+fn send(tell: &UnboundedSender<Event>, id: u64, results: Vec<(i64, After)>, report: Report) {
+    // The manager outlives its carriers.
+    drop(tell.send(Event::Answered {
+        id,
+        results,
+        report,
+    }));
+}
+
+/// A number from 0 to 1.
+pub(super) fn chance() -> f64 {
+    let bytes = Uuid::new_v4();
+    f64::from(u16::from_be_bytes([
+        bytes.as_bytes()[0],
+        bytes.as_bytes()[1],
+    ])) / f64::from(u16::MAX)
+}
+
+fn log(delivery: &Delivery, verdict: &Verdict, attempted: &Attempted, took: Duration) {
+    let (code, text) = match verdict {
+        Verdict::Deferred { reason, .. } | Verdict::Failed(reason) => {
+            (reason.code.as_str(), reason.text.as_str())
+        }
+        _ => ("", ""),
+    };
+    tracing::info!(
+        message.id = delivery.stored.message_id.as_str(),
+        message.recipient = %delivery.recipient,
+        delivery.destination = delivery.destination,
+        delivery.attempt = delivery.attempts + 1,
+        delivery.outcome = verdict.as_str(),
+        delivery.remote = attempted.remote.as_deref().unwrap_or_default(),
+        delivery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        error.code = code,
+        error.text = text,
+        "attempt"
+    );
+}

@@ -1,0 +1,199 @@
+//! Writes what came of deliveries, with the bounces and replies that brings forth.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Carrier, Done};
+use crate::auth::Presented;
+use crate::envelope::Principal;
+use crate::intake::Arrival;
+use crate::protocol::{ErrorCode, Timestamp};
+use crate::queue::notices::Telling;
+use crate::queue::verdict::Verdict;
+use crate::store::{
+    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Reason, Settlement,
+};
+use crate::transport::Destination;
+
+impl Carrier {
+    /// Writes what came of deliveries, with the messages that brings forth.
+    pub(super) async fn settle(
+        &self,
+        destination: &Destination,
+        agent: Option<&Agent>,
+        mut done: Vec<Done>,
+    ) -> Result<(), ()> {
+        let mut follow_ups = Vec::new();
+        let bounces = self.bounces(&done, &mut follow_ups).await;
+        self.delays(&mut done, &mut follow_ups).await;
+        let mut peer_replies = Vec::new();
+        for it in &mut done {
+            let Some(reply) = it.reply.take() else {
+                continue;
+            };
+            match agent {
+                Some(agent) => {
+                    let cause = (it.delivery.stored.as_ref(), &it.message);
+                    let recipient = &it.delivery.recipient;
+                    follow_ups.extend(self.notices.reply(agent, cause, recipient, &reply).await);
+                }
+                None => peer_replies.push((reply, it.attempt.clone())),
+            }
+        }
+        let now = self.clock.now();
+        let settlements = done
+            .into_iter()
+            .map(|it| self.settlement(destination, it, now, &bounces))
+            .collect();
+        if let Err(error) = self.store.settle(settlements, follow_ups).await {
+            tracing::error!(%error, "deliveries could not be settled: they are looked at again");
+            return Err(());
+        }
+        for (reply, attempt) in peer_replies {
+            self.take_reply(destination, reply, attempt).await;
+        }
+        Ok(())
+    }
+
+    /// One bounce for all recipients of a message that failed for one reason.
+    async fn bounces(
+        &self,
+        done: &[Done],
+        follow_ups: &mut Vec<Acceptance>,
+    ) -> HashMap<i64, BounceFate> {
+        let mut fates = HashMap::new();
+        let mut told: Vec<(i64, ErrorCode)> = Vec::new();
+        for it in done {
+            let reason = match &it.verdict {
+                Verdict::Failed(reason) => reason.clone(),
+                Verdict::Expired => Reason {
+                    code: ErrorCode::MessageExpired,
+                    text: ErrorCode::MessageExpired.text().to_owned(),
+                },
+                _ => continue,
+            };
+            let mid = it.delivery.stored.mid;
+            if told.contains(&(mid, reason.code)) {
+                continue;
+            }
+            told.push((mid, reason.code));
+            let same: Vec<&Done> = done
+                .iter()
+                .filter(|other| {
+                    other.delivery.stored.mid == mid && other.code() == Some(reason.code)
+                })
+                .collect();
+            let telling = Telling {
+                stored: &it.delivery.stored,
+                message: &it.message,
+                recipients: same
+                    .iter()
+                    .map(|it| it.delivery.recipient.clone())
+                    .collect(),
+                reason: &reason,
+                attempts: it.attempts(),
+            };
+            let (fate, acceptance) = self.notices.bounce(&telling).await;
+            self.metrics.queue().bounced(fate.as_str(), 1);
+            follow_ups.extend(acceptance);
+            fates.extend(same.iter().map(|it| (it.delivery.seq, fate)));
+        }
+        fates
+    }
+
+    /// Tells senders whose messages are late, once, where the operator wants it.
+    async fn delays(&self, done: &mut [Done], follow_ups: &mut Vec<Acceptance>) {
+        let Some(after) = self.delay_notice else {
+            return;
+        };
+        for it in done {
+            let attempts = it.attempts();
+            let Verdict::Deferred { reason, marks, .. } = &mut it.verdict else {
+                continue;
+            };
+            let late = self.clock.now().since(it.delivery.stored.accepted_at) >= after;
+            if marks.notified || !late {
+                continue;
+            }
+            marks.notified = true;
+            let telling = Telling {
+                stored: &it.delivery.stored,
+                message: &it.message,
+                recipients: vec![it.delivery.recipient.clone()],
+                reason,
+                attempts,
+            };
+            follow_ups.extend(self.notices.delay(&telling).await);
+        }
+    }
+
+    fn settlement(
+        &self,
+        destination: &Destination,
+        it: Done,
+        now: Timestamp,
+        bounces: &HashMap<i64, BounceFate>,
+    ) -> Settlement {
+        let class = destination.class();
+        self.metrics.queue().settled(it.verdict.as_str(), class);
+        if it.verdict == Verdict::Delivered {
+            let age = now.since(it.delivery.stored.accepted_at);
+            self.metrics.queue().delivered_after(class, age);
+        }
+        let held = || HeldKey::of(&it.delivery.stored, &it.message, &it.delivery.recipient);
+        let fate = match it.verdict {
+            Verdict::Delivered => Ending::Delivered,
+            Verdict::Expired => Ending::Expired { held: held() },
+            Verdict::Failed(reason) => Ending::Failed {
+                held: held(),
+                bounce: bounces
+                    .get(&it.delivery.seq)
+                    .copied()
+                    .unwrap_or(BounceFate::None),
+                reason,
+            },
+            Verdict::Deferred {
+                due_at,
+                reason,
+                marks,
+            } => Ending::Deferred {
+                due_at,
+                reason,
+                marks,
+            },
+        };
+        Settlement {
+            seq: it.delivery.seq,
+            mid: it.delivery.stored.mid,
+            recipient: it.delivery.recipient.to_string(),
+            at: now,
+            attempt: it.attempt,
+            fate,
+        }
+    }
+
+    /// What a peer answered at once enters as mail of that peer.
+    async fn take_reply(&self, from: &Destination, raw: Bytes, attempt: Option<AttemptNote>) {
+        let remote = attempt
+            .and_then(|note| note.remote)
+            .and_then(|remote| remote.parse::<std::net::SocketAddr>().ok());
+        let Some(remote) = remote else {
+            return;
+        };
+        let arrival = Arrival {
+            raw,
+            presented: Presented::Principal(Principal::Anonymous),
+            remote: remote.ip(),
+            request_id: format!("reply-{}", Uuid::new_v4()),
+        };
+        if let Err(refusal) = self.intake.accept_from(from.domain(), arrival).await {
+            tracing::info!(
+                destination = %from,
+                error.code = refusal.code.as_str(),
+                "what a peer answered at once is not taken"
+            );
+        }
+    }
+}
