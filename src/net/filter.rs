@@ -32,9 +32,17 @@ const V4: [(Ipv4Addr, u8, &str); 16] = [
 const V6: [(Ipv6Addr, u8, &str); 5] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, "Teredo"),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, "reserved"),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, "documentation"),
+    (
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+        32,
+        "documentation",
+    ),
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, "6to4"),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, "documentation"),
+    (
+        Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0),
+        20,
+        "documentation",
+    ),
 ];
 
 /// An address we do not connect to.
@@ -67,10 +75,7 @@ impl AddressFilter {
     /// Any address, for a destination the operator named.
     #[must_use]
     pub fn any() -> Self {
-        Self::allowing(&[
-            IpNet::V4(Ipv4Net::default()),
-            IpNet::V6(Ipv6Net::default()),
-        ])
+        Self::allowing(&[IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())])
     }
 
     /// Whether we connect to an address.
@@ -173,14 +178,27 @@ mod tests {
             let refused = AddressFilter::public().check(ip(address)).unwrap_err();
             assert_eq!(refused.range, range, "{address}");
         }
-        for address in ["8.8.8.8", "100.63.0.1", "172.32.0.1", "192.0.1.1", "2606:4700::1111"] {
-            assert_eq!(AddressFilter::public().check(ip(address)), Ok(()), "{address}");
+        for address in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "2606:4700::1111",
+        ] {
+            assert_eq!(
+                AddressFilter::public().check(ip(address)),
+                Ok(()),
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn an_allowed_range_is_connected_to_and_nothing_beside_it() {
-        let filter = AddressFilter::allowing(&["127.0.0.0/8".parse().unwrap(), "fd00::/16".parse().unwrap()]);
+        let filter = AddressFilter::allowing(&[
+            "127.0.0.0/8".parse().unwrap(),
+            "fd00::/16".parse().unwrap(),
+        ]);
         assert_eq!(filter.check(ip("127.0.0.5")), Ok(()));
         assert_eq!(filter.check(ip("::ffff:127.0.0.5")), Ok(()));
         assert_eq!(filter.check(ip("fd00::1")), Ok(()));

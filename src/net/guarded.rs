@@ -195,7 +195,10 @@ impl GuardedClient {
             .request(request)
             .await
             .map_err(|error| NetFault::of(host, &error))?;
-        let remote = answer.extensions().get::<Reached>().map(|reached| reached.0);
+        let remote = answer
+            .extensions()
+            .get::<Reached>()
+            .map(|reached| reached.0);
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, limits.size)
             .collect()

@@ -71,8 +71,7 @@ pub(super) fn config(
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain = read(certificate)?;
-            let secret =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, error))?;
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, error))?;
             builder
                 .with_client_auth_cert(chain, secret)
                 .map_err(|error| fault(key, error))

@@ -74,6 +74,15 @@ pub struct Branch {
 }
 
 impl Coordination {
+    /// Whether the answer of this recipient is needed for it to be complete.
+    #[must_use]
+    pub fn requires(&self, recipient: &Address) -> bool {
+        match self {
+            Self::Parallel(parallel) => parallel.required.contains(recipient),
+            Self::Sequential(_) | Self::Conditional(_) => true,
+        }
+    }
+
     /// Checks the member `coordination` of a message to these recipients.
     ///
     /// # Errors

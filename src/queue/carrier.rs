@@ -15,18 +15,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::backoff::Schedule;
-use super::notices::{Notices, Telling};
+use super::notices::Notices;
 use super::pace::Paces;
 use super::verdict::{self, Verdict};
 use super::window::{After, Dispatch, Report};
-use crate::auth::Presented;
 use crate::clock::Clock;
-use crate::envelope::Principal;
-use crate::intake::{Arrival, Claim, Intake};
+use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
 use crate::store::{
-    Acceptance, Accepting, Agent, AttemptNote, BounceFate, Delivery, DeliveryMode, Ending, HeldKey,
-    Marks, Reason, Settlement, Store, StoreError,
+    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Marks, Reason, Settlement,
+    Store, StoreError,
 };
 use crate::telemetry::Metrics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};

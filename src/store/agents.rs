@@ -84,6 +84,9 @@ pub struct AgentSettings {
     /// What becomes of its webhook's answers.
     #[serde(default)]
     pub replies: Replies,
+    /// Which of its webhook secrets is in force.
+    #[serde(default)]
+    pub secret_generation: u32,
 }
 
 impl AgentSettings {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::{digest, hkdf};
 use thiserror::Error;
 
 const VERSION: u8 = 1;
@@ -31,6 +31,8 @@ pub enum SealFault {
 #[derive(Clone)]
 pub struct Sealer {
     key: Arc<LessSafeKey>,
+    /// What other secrets are derived from.
+    derive: hkdf::Prk,
     mark: [u8; 4],
 }
 
@@ -52,8 +54,22 @@ impl Sealer {
         mark.copy_from_slice(&digest::digest(&digest::SHA256, &bytes).as_ref()[..4]);
         Ok(Self {
             key: Arc::new(LessSafeKey::new(unbound)),
+            derive: hkdf::Salt::new(hkdf::HKDF_SHA256, b"amtpd").extract(&bytes),
             mark,
         })
+    }
+
+    /// The secret that signs what an agent's webhook is sent: derived, never stored. Another
+    /// generation is another secret.
+    #[must_use]
+    pub fn webhook_secret(&self, agent: i64, generation: u32) -> [u8; 32] {
+        let info = format!("webhook-secret {agent} {generation}");
+        let mut secret = [0; 32];
+        self.derive
+            .expand(&[info.as_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut secret))
+            .expect("32 bytes are what HKDF over SHA-256 gives");
+        secret
     }
 
     /// Seals a value for a purpose.

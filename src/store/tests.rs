@@ -107,6 +107,7 @@ impl Bench {
             .accept(Acceptance {
                 envelope,
                 recipients,
+                reserved: None,
             })
             .await
             .unwrap()
@@ -151,6 +152,7 @@ fn new_agent(name: &str) -> NewAgent {
             description: None,
             listed: true,
             replies: Replies::Auto,
+            secret_generation: 0,
         },
         sealed_headers: None,
         key: NewKey {
@@ -220,6 +222,7 @@ async fn many_at_once_keep_positions_without_gaps() {
                     .accept(Acceptance {
                         envelope,
                         recipients,
+                        reserved: None,
                     })
                     .await
                     .unwrap()
@@ -252,6 +255,7 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts() {
     let other = Acceptance {
         envelope: bench.envelope("alice@a.test", Some("k"), "2"),
         recipients: to_bob(),
+        reserved: None,
     };
     assert_eq!(bench.store.accept(other).await.unwrap(), Decision::Conflict);
     let more = vec![to_inbox("bob@a.test", bob), to_inbox("eve@a.test", eve)];
@@ -282,6 +286,7 @@ async fn equal_keys_in_one_batch_are_one_message() {
                     .accept(Acceptance {
                         envelope,
                         recipients,
+                        reserved: None,
                     })
                     .await
                     .unwrap()

@@ -4,6 +4,9 @@
 //! tries once (and at once again only where the protocol says so); when to try again is the
 //! queue's matter. What is unknown defers, it never fails.
 
+mod after;
+pub mod webhook;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -125,7 +125,10 @@ impl Connector {
         let (clock, times) = (&self.options.clock, &self.options.times);
         for address in addresses {
             let remote = SocketAddr::new(address, port);
-            last = match clock.within(times.connect, TcpStream::connect(remote)).await {
+            last = match clock
+                .within(times.connect, TcpStream::connect(remote))
+                .await
+            {
                 Some(Ok(tcp)) => {
                     // Without it small requests wait for acknowledgements.
                     drop(tcp.set_nodelay(true));
@@ -144,14 +147,21 @@ impl Connector {
         Err(last)
     }
 
-    async fn shake_hands(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, NetFault> {
+    async fn shake_hands(
+        &self,
+        host: &str,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, NetFault> {
         let tls = |cause: String| NetFault::Tls {
             host: host.to_owned(),
             cause,
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|error| tls(error.to_string()))?;
         let (clock, times) = (&self.options.clock, &self.options.times);
-        match clock.within(times.handshake, self.tls.connect(name, tcp)).await {
+        match clock
+            .within(times.handshake, self.tls.connect(name, tcp))
+            .await
+        {
             Some(Ok(stream)) => Ok(stream),
             Some(Err(error)) => Err(tls(error.to_string())),
             None => Err(NetFault::TimedOut {

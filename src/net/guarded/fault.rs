@@ -130,6 +130,10 @@ fn words(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text.truncate(text.char_indices().nth(300).map_or(text.len(), |(at, _)| at));
+    text.truncate(
+        text.char_indices()
+            .nth(300)
+            .map_or(text.len(), |(at, _)| at),
+    );
     text
 }

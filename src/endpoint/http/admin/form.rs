@@ -54,6 +54,7 @@ pub(crate) fn fresh() -> AgentSettings {
         description: None,
         listed: true,
         replies: Replies::Auto,
+        secret_generation: 0,
     }
 }
 
