@@ -76,6 +76,16 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// The entry at a path of keys, such as `delivery.retry`.
+    pub(super) fn at(&self, path: &str) -> Option<&Entry> {
+        let mut steps = path.split('.');
+        let mut entry = self.find(steps.next()?)?;
+        for step in steps {
+            entry = entry.value.find(step)?;
+        }
+        Some(entry)
+    }
+
     /// Puts a value in the place of whatever stands under the key; `false` if this is no map.
     pub(super) fn put(&mut self, key: &str, value: Self) -> bool {
         if self.shape == Shape::Null {
@@ -91,8 +101,12 @@ impl Node {
         true
     }
 
-    /// The map under a key, made if there is nothing.
-    pub(super) fn section(&mut self, key: &str) -> Option<&mut Self> {
+    /// The map at a path of keys, made if there is nothing.
+    pub(super) fn section(&mut self, path: &str) -> Option<&mut Self> {
+        path.split('.').try_fold(self, Self::child)
+    }
+
+    fn child<'n>(&'n mut self, key: &str) -> Option<&'n mut Self> {
         if self.find(key).is_none() {
             self.put(key, Self::new(Origin::Nowhere, Shape::Map(Vec::new())));
         }

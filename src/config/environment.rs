@@ -50,7 +50,7 @@ impl Environment {
 
 /// The variable that sets a key, such as `AMTPD__LIMITS__MESSAGE_SIZE`.
 pub(super) fn variable(section: &str, key: &str) -> String {
-    let section = section.to_ascii_uppercase();
+    let section = section.to_ascii_uppercase().replace('.', "__");
     let gap = if section.is_empty() { "" } else { "__" };
     format!("{PREFIX}{section}{gap}{}", key.to_ascii_uppercase())
 }

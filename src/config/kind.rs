@@ -12,10 +12,10 @@ mod facts;
 mod files;
 mod names;
 
-pub use facts::LogFormat;
-pub(super) use facts::{Bytes, Count, Format, Level, PerAddress, Period, Space, Switch};
+pub(super) use facts::{Bytes, Count, Format, Level, Path, PerAddress, Period, Space, Switch};
+pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{CertificateFile, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl};
-pub(super) use names::{Agent, AgentRef, DomainName, Listener, Network, Url};
+pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 
 /// Whether a key may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

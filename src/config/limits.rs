@@ -29,6 +29,10 @@ section! {
         /// The most requests from one address (IPv6: one /64 network), counted before the caller is known.
         /// As many may come at once.
         address_rate: Rate as PerAddress = "1000/s",
+        /// Deliveries that the queue holds in memory at a time; the others wait in the database.
+        queue_window: usize as Count<100, 1_000_000> = "20000",
+        /// The most notices of failed deliveries to senders of one domain in an hour.
+        bounces: usize as Count<1, 1_000_000> = "1000",
         /// The largest head of a request: request line and headers.
         header_size: usize as Bytes<{ 8 * KIB }, MIB> = "32KiB",
         /// How long a TLS handshake may take, with the PROXY protocol header before it.

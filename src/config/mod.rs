@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod delivery;
+mod dns;
 mod document;
 mod environment;
 mod fault;
@@ -25,6 +27,8 @@ mod limits;
 mod listen;
 mod log;
 mod names;
+mod net;
+mod peers;
 mod profile;
 mod reading;
 mod reference;
@@ -42,6 +46,8 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use delivery::{Delivery, DeliveryPath, Retry};
+pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
@@ -49,6 +55,8 @@ pub use kind::LogFormat;
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
+pub use net::NetAllow;
+pub use peers::Peer;
 pub use profile::{Profile, ProfileFault};
 pub use reading::Places;
 pub use reference::reference;
@@ -67,13 +75,18 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 10] = [
+const SECTIONS: [&Section; 15] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
     &Store::TABLE,
     &Secrets::TABLE,
+    &Dns::TABLE,
+    &NetAllow::TABLE,
+    &Peer::TABLE,
     &Admin::TABLE,
+    &Delivery::TABLE,
+    &Retry::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
     &Log::TABLE,
@@ -101,8 +114,18 @@ pub struct Config {
     pub store: Store,
     /// The key that seals credentials in the database.
     pub secrets: Option<Secrets>,
+    /// Who is asked for names.
+    pub dns: Dns,
+    /// Which addresses are connected to though they are not global.
+    pub net_allow: NetAllow,
+    /// What single domains need, each once.
+    pub peers: Vec<(Domain, Peer)>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// How messages go out.
+    pub delivery: Delivery,
+    /// When they are tried again.
+    pub retry: Retry,
     /// How much of everything.
     pub limits: Limits,
     /// How long what is over is kept.
@@ -151,7 +174,12 @@ impl Config {
         } else {
             Some(None)
         };
+        let dns = Dns::read(reading);
+        let net_allow = NetAllow::read(reading);
+        let peers = Peer::read_all(reading);
         let admin = Admin::read(reading);
+        let delivery = Delivery::read(reading);
+        let retry = Retry::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
@@ -159,6 +187,16 @@ impl Config {
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
             check_proxies(listen, reading);
+        }
+        if let Some(tls) = &tls {
+            check_client_certificate(tls, reading);
+        }
+        if let Some(retry) = retry.as_ref().filter(|retry| retry.max < retry.initial) {
+            let text = format!(
+                "is shorter than delivery.retry.initial ({:?})",
+                retry.initial
+            );
+            reading.fault_of("delivery.retry.max", text);
         }
         let names = names?;
         check_domains(&names.domains, reading);
@@ -173,7 +211,12 @@ impl Config {
             tls: tls?,
             store: store?,
             secrets: secrets?,
+            dns: dns?,
+            net_allow: net_allow?,
+            peers: peers?,
             admin: admin?,
+            delivery: delivery?,
+            retry: retry?,
             limits: limits?,
             retention: retention?,
             log: log?,
@@ -192,6 +235,26 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
         },
         key: String::new(),
         text: format!("cannot be read: {error}"),
+    }
+}
+
+fn check_client_certificate(tls: &Tls, reading: &mut Reading<'_>) {
+    for (set, key, other) in [
+        (
+            &tls.client_cert_file,
+            "tls.client_cert_file",
+            &tls.client_key_file,
+        ),
+        (
+            &tls.client_key_file,
+            "tls.client_key_file",
+            &tls.client_cert_file,
+        ),
+    ] {
+        if set.is_some() && other.is_none() {
+            let text = "needs its other half; set certificate and key, or neither";
+            reading.fault_of(key, text.to_owned());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::fault::{Fault, Place};
 use super::kind::Kind;
 use super::section::Section;
 use super::unknown;
+use crate::protocol::Domain;
 
 /// Where each key of a loaded configuration was written, for faults found later.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub(super) struct Reading<'a> {
     folder: PathBuf,
     /// The key being read.
     key: String,
+    /// The domain whose section is being read, with what was written for it.
+    domain: Option<(String, Node)>,
     faults: Vec<(Origin, String, String)>,
 }
 
@@ -89,6 +92,7 @@ impl<'a> Reading<'a> {
             },
             environment,
             key: String::new(),
+            domain: None,
             faults: Vec::new(),
         };
         reading.override_keys(sections);
@@ -111,7 +115,7 @@ impl<'a> Reading<'a> {
     /// Reads a key; `None` after a fault.
     pub(super) fn key<K: Kind>(&mut self, section: &Section, name: &str) -> Option<K::Value> {
         let key = section.find(name)?;
-        self.key = section.path(name);
+        self.key = self.path(section, name);
         if let Some(node) = self.written(section, name)? {
             return K::read(&node, self);
         }
@@ -129,9 +133,75 @@ impl<'a> Reading<'a> {
                 (key.noun)(),
                 (key.example)()
             );
-            self.fault(place, &section.path(name), text);
+            let path = self.path(section, name);
+            self.fault(place, &path, text);
         }
         absent
+    }
+
+    /// A key as it is named in faults, with the domain it is about.
+    fn path(&self, section: &Section, key: &str) -> String {
+        match &self.domain {
+            Some((domain, _)) if section.map().is_some() => {
+                format!("{}.{domain}.{key}", section.map().unwrap_or_default())
+            }
+            _ => section.path(key),
+        }
+    }
+
+    /// Reads the section of each domain in a map of domains.
+    pub(super) fn each<T>(
+        &mut self,
+        section: &Section,
+        read: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<(Domain, T)>> {
+        let map = section.map()?;
+        let entries = match self.places.root.at(map) {
+            Some(entry) => entry.value.entries().to_vec(),
+            None => Vec::new(),
+        };
+        let mut found: Vec<(Domain, T)> = Vec::new();
+        let mut complete = true;
+        for entry in entries {
+            let path = format!("{map}.{}", entry.key);
+            let domain = match Domain::parse(&entry.key) {
+                Ok(domain) => domain,
+                Err(fault) => {
+                    self.fault(entry.origin, &path, format!("is no domain: {fault}"));
+                    complete = false;
+                    continue;
+                }
+            };
+            if found.iter().any(|(other, _)| *other == domain) {
+                let text = format!("{domain} stands twice; keep one");
+                self.fault(entry.origin, &path, text);
+                complete = false;
+                continue;
+            }
+            self.domain = Some((entry.key, entry.value));
+            match read(self) {
+                Some(section) => found.push((domain, section)),
+                None => complete = false,
+            }
+            self.domain = None;
+        }
+        complete.then_some(found)
+    }
+
+    /// Notes a fault of the domain's section that is being read.
+    pub(super) fn refuse_domain<T>(
+        &mut self,
+        section: &Section,
+        key: &str,
+        text: String,
+    ) -> Option<T> {
+        let origin = self
+            .domain
+            .as_ref()
+            .map_or(Origin::Nowhere, |(_, node)| node.origin.clone());
+        let path = self.path(section, key);
+        self.fault(origin, &path, text);
+        None
     }
 
     /// What was written for a key; the outer `None` when its section cannot be read, which is a
@@ -139,9 +209,10 @@ impl<'a> Reading<'a> {
     fn written(&self, section: &Section, name: &str) -> Option<Option<Node>> {
         let holds_keys = |node: &Node| matches!(node.shape, Shape::Map(_) | Shape::Null);
         let root = &self.places.root;
-        let map = match section.name {
-            "" => Some(root),
-            name => root.find(name).map(|entry| &entry.value),
+        let map = match (&self.domain, section.name) {
+            (Some((_, node)), _) if section.map().is_some() => Some(node),
+            (_, "") => Some(root),
+            (_, name) => root.at(name).map(|entry| &entry.value),
         };
         if !holds_keys(root) || map.is_some_and(|map| !holds_keys(map)) {
             return None;
@@ -151,7 +222,7 @@ impl<'a> Reading<'a> {
     }
 
     fn entry(&self, section: &Section) -> Option<&Entry> {
-        self.places.root.find(section.name)
+        self.places.root.at(section.name)
     }
 
     /// Whether anything was written of a section.
@@ -221,10 +292,11 @@ fn override_key(
 ) -> Result<(), String> {
     let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
     let (section, name) = match steps.as_slice() {
-        [name] => ("", *name),
-        [section, name] => (*section, *name),
-        _ => return Err("names no key; see the reference of the configuration".to_owned()),
+        [name] => (String::new(), *name),
+        [path @ .., name] => (path.join("."), *name),
+        [] => return Err("names no key; see the reference of the configuration".to_owned()),
     };
+    let section = section.as_str();
     let table = sections.iter().find(|table| table.name == section);
     let Some(key) = table.and_then(|table| table.find(name)) else {
         return Err(unknown::variable(sections, section, name));

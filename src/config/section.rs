@@ -5,8 +5,13 @@
 
 use super::kind::{Kind, Presence};
 
+/// The step that stands for any domain in the name of a section.
+pub(super) const DOMAIN: &str = "DOMAIN";
+
 /// A section of the file; the keys at the top level are one without a name.
 pub(super) struct Section {
+    /// A path of keys, such as `delivery.retry`. Its last step may be [`DOMAIN`]: then there is one
+    /// such section for each domain.
     pub(super) name: &'static str,
     /// What it is for.
     pub(super) about: &'static [&'static str],
@@ -52,6 +57,11 @@ impl Key {
 impl Section {
     pub(super) fn find(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The map of domains it stands in, if it is one of many.
+    pub(super) fn map(&self) -> Option<&'static str> {
+        self.name.strip_suffix(DOMAIN)?.strip_suffix('.')
     }
 
     /// A key as it is named in faults: `limits.message_size`.

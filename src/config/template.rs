@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::SECTIONS;
 use super::reference::prose;
-use super::section::{Key, Section};
+use super::section::{DOMAIN, Key, Section};
 
 const WIDTH: usize = 96;
 
@@ -17,19 +17,33 @@ pub fn template(given: &[(&str, String)]) -> String {
         "# Configuration of amtpd. Check it with `amtpd check`; every key can also be set by the\n\
                     # environment, such as AMTPD__LIMITS__MESSAGE_SIZE=1MiB.\n"
             .to_owned();
+    let mut open: Vec<&str> = Vec::new();
     for section in SECTIONS {
         file.push('\n');
         if section.name.is_empty() {
             write_keys(&mut file, section, given, "");
         } else {
-            write_section(&mut file, section, given);
+            write_section(&mut file, section, given, &mut open);
         }
     }
     file
 }
 
-fn write_section(file: &mut String, section: &Section, given: &[(&str, String)]) {
-    comment(file, &prose(section.about), "");
+fn write_section(
+    file: &mut String,
+    section: &Section,
+    given: &[(&str, String)],
+    open: &mut Vec<&'static str>,
+) {
+    let steps: Vec<&'static str> = section.name.split('.').collect();
+    let shared = open
+        .iter()
+        .zip(&steps)
+        .take_while(|(one, other)| one == other)
+        .count();
+    *open = steps.clone();
+    let indent = "  ".repeat(shared);
+    comment(file, &prose(section.about), &indent);
     if section.keys.is_empty() {
         let _ = writeln!(file, "{}: {{}}", section.name);
         return;
@@ -39,10 +53,21 @@ fn write_section(file: &mut String, section: &Section, given: &[(&str, String)])
         .keys
         .iter()
         .any(|key| value(given, section, key).is_some());
-    // A section with required keys is on as soon as it stands there.
-    let off = if needs && !set { "#" } else { "" };
-    let _ = writeln!(file, "{off}{}:", section.name);
-    write_keys(file, section, given, "  ");
+    // A section with required keys is on as soon as it stands there, and so is that of a domain.
+    let off = if (needs || section.map().is_some()) && !set {
+        "#"
+    } else {
+        ""
+    };
+    for (depth, step) in steps.iter().enumerate().skip(shared) {
+        let step = if *step == DOMAIN {
+            "partner.example"
+        } else {
+            step
+        };
+        let _ = writeln!(file, "{}{off}{step}:", "  ".repeat(depth));
+    }
+    write_keys(file, section, given, &"  ".repeat(steps.len()));
 }
 
 fn write_keys(file: &mut String, section: &Section, given: &[(&str, String)], indent: &str) {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::kind::{CertificateFile, PrivateKeyFile};
+use super::kind::{CertificateFile, Optional, PrivateKeyFile};
 use super::section::section;
 
 section! {
@@ -12,5 +12,11 @@ section! {
         cert_file: PathBuf as CertificateFile,
         /// The private key of the certificate in PEM.
         key_file: PathBuf as PrivateKeyFile,
+        /// CA certificates to believe beside the system's when we connect to peers and webhooks, in PEM.
+        trusted_ca_file: Option<PathBuf> as Optional<CertificateFile>,
+        /// The certificate chain shown to peers that ask for one, in PEM.
+        client_cert_file: Option<PathBuf> as Optional<CertificateFile>,
+        /// The private key of that certificate, in PEM.
+        client_key_file: Option<PathBuf> as Optional<PrivateKeyFile>,
     }
 }

@@ -213,7 +213,8 @@ impl Carrier {
         }
         for (name, done) in by_destination {
             if let Some(destination) = Destination::parse(&name) {
-                drop(self.settle(&destination, None, done).await);
+                // What could not be settled is given up at the next round.
+                let _ = self.settle(&destination, None, done).await;
             }
         }
     }

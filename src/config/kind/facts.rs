@@ -180,6 +180,38 @@ impl Scalar for Format {
     }
 }
 
+/// When a sender is told that its message is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryPath {
+    /// When it is on disk.
+    Durable,
+    /// When it is on its way, where it can be.
+    Immediate,
+}
+
+/// The path of messages.
+pub(in crate::config) struct Path;
+
+impl Scalar for Path {
+    type Value = DeliveryPath;
+
+    fn noun() -> String {
+        "`durable` or `immediate`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "immediate"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<DeliveryPath, Misfit> {
+        match text {
+            "durable" => Ok(DeliveryPath::Durable),
+            "immediate" => Ok(DeliveryPath::Immediate),
+            _ => Err(Misfit::Form),
+        }
+    }
+}
+
 /// What is logged.
 pub(in crate::config) struct Level;
 

@@ -103,6 +103,26 @@ impl Scalar for Listener {
     }
 }
 
+/// A server that answers names.
+pub(in crate::config) struct NameServer;
+
+impl Scalar for NameServer {
+    type Value = SocketAddr;
+
+    fn noun() -> String {
+        "an IP address, with a port unless it is 53".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "127.0.0.1:53"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<SocketAddr, Misfit> {
+        let alone = text.parse().map(|address| SocketAddr::new(address, 53));
+        alone.or_else(|_| text.parse()).map_err(|_| Misfit::Form)
+    }
+}
+
 /// A range of addresses.
 pub(in crate::config) struct Network;
 
