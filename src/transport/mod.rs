@@ -4,6 +4,8 @@
 //! tries once (and at once again only where the protocol says so); when to try again is the
 //! queue's matter. What is unknown defers, it never fails.
 
+mod peer;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
