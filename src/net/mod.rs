@@ -4,4 +4,4 @@ mod client;
 mod dns;
 
 pub use client::{HttpsClient, NetError, Options, Roots};
-pub use dns::{Asked, DnsFault, MailExchange, Records, Resolver};
+pub use dns::{Asked, DnsFault, DnsSetupFault, HickoryResolver, MailExchange, Records, Resolver};
