@@ -37,6 +37,8 @@ pub(super) struct Answer<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The whole body.
     pub(super) body: &'a Bytes,
+    /// The address it came from.
+    pub(super) remote: &'a str,
 }
 
 /// What was answered.
