@@ -16,6 +16,8 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
+pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
+
 /// One peer or target with its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Destination {

@@ -45,7 +45,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// How a peer is spoken to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PeerSettings {
     /// With its trusted certificates, client certificate and allowed addresses.
     pub client: GuardedClient,
@@ -56,7 +56,7 @@ pub struct PeerSettings {
 }
 
 /// How peers are spoken to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PeerOptions {
     /// Those with settings of their own.
     pub peers: HashMap<Domain, PeerSettings>,
@@ -129,7 +129,12 @@ impl PeerTransport {
             return;
         }
         let moment = self.tools.clock.now();
-        match self.tools.store.remember_domain(domain.clone(), moment).await {
+        match self
+            .tools
+            .store
+            .remember_domain(domain.clone(), moment)
+            .await
+        {
             Ok(()) => self.noted.note(domain, now),
             Err(error) => {
                 tracing::warn!(peer.domain = %domain, %error, "that the domain has a gateway could not be noted");

@@ -38,7 +38,7 @@ pub(super) struct Answer<'a> {
     /// The whole body.
     pub(super) body: &'a Bytes,
     /// The address it came from.
-    pub(super) remote: &'a str,
+    pub(super) remote: Option<&'a str>,
 }
 
 /// What was answered.

@@ -128,7 +128,10 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_however_it_was_written() {
-        let letters = [Bytes::from("{\n \"a\":\r\n1}"), Bytes::from(r#"{"b":"\n"}"#)];
+        let letters = [
+            Bytes::from("{\n \"a\":\r\n1}"),
+            Bytes::from(r#"{"b":"\n"}"#),
+        ];
         let lines = lines(letters.iter());
         assert_eq!(lines, b"{  \"a\":  1}\n{\"b\":\"\\n\"}\n");
     }
@@ -191,7 +194,10 @@ mod tests {
     #[test]
     fn a_peer_that_takes_no_batches_is_told_from_one_in_trouble() {
         for status in [400, 401, 403, 404, 405, 413, 415, 501] {
-            assert!(is_refusal(StatusCode::from_u16(status).unwrap()), "{status}");
+            assert!(
+                is_refusal(StatusCode::from_u16(status).unwrap()),
+                "{status}"
+            );
         }
         for status in [200, 202, 302, 408, 425, 429, 500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).unwrap();

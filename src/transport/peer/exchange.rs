@@ -8,10 +8,10 @@ use http::{Method, Request};
 use http_body_util::Full;
 
 use super::super::{Fault, Trouble};
-use super::text;
 use super::PeerSettings;
+use super::text;
 use crate::clock::Clock;
-use crate::net::{Answer, AnswerLimits, NetFault};
+use crate::net::{Answer, AnswerLimits};
 use crate::protocol::{Advertisement, ErrorCode};
 
 /// So long an exchange may take, with all alternatives.
@@ -60,7 +60,7 @@ impl Post {
             };
             match settings.client.send(request, limits).await {
                 Ok(answer) => return Ok(answer),
-                Err(fault) => trouble = not_answered(gateway, &fault),
+                Err(fault) => trouble = unreachable(&fault.to_string()),
             }
         }
         Err(trouble)
@@ -84,8 +84,9 @@ impl Post {
             request = request.header("traceparent", traceparent);
         }
         if let Some(secret) = &settings.authorization {
-            let mut value = HeaderValue::from_str(secret.reveal())
-                .map_err(|_| unreachable("the authorization set for this peer is no header value"))?;
+            let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| {
+                unreachable("the authorization set for this peer is no header value")
+            })?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
@@ -93,10 +94,6 @@ impl Post {
             .body(Full::new(self.body.clone()))
             .map_err(|fault| unreachable(&format!("{}: {fault}", gateway.gateway)))
     }
-}
-
-fn not_answered(gateway: &Advertisement, fault: &NetFault) -> Trouble {
-    unreachable(&format!("{}: {fault}", gateway.gateway))
 }
 
 fn unreachable(words: &str) -> Trouble {

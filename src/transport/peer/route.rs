@@ -120,14 +120,23 @@ mod tests {
             domain: &domain,
             gateways,
         };
-        let sizes = [(1, Some(3)), (10, Some(3)), (11, Some(2)), (100, Some(2)), (101, None)];
+        let sizes = [
+            (1, Some(3)),
+            (10, Some(3)),
+            (11, Some(2)),
+            (100, Some(2)),
+            (101, None),
+        ];
         for (bytes, count) in sizes {
             let fitting = route(&gateways).fitting(bytes).ok();
             assert_eq!(fitting.map(|found| found.len()), count, "{bytes}");
         }
         let trouble = route(&gateways).fitting(101).unwrap_err();
         assert_eq!(trouble.code, ErrorCode::MessageTooLarge);
-        assert_eq!(trouble.text, "the message has 101 bytes, b.test takes up to 100");
+        assert_eq!(
+            trouble.text,
+            "the message has 101 bytes, b.test takes up to 100"
+        );
         assert_eq!(route(&gateways).batching(), [&gateways[1]]);
         assert_eq!(route(&gateways).memory(), Memory::OfSets);
         assert_eq!(route(&gateways[..1]).memory(), Memory::OfRecipients);

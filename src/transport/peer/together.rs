@@ -21,7 +21,11 @@ pub(super) async fn all<T>(mut futures: Vec<Each<'_, T>>) -> Vec<T> {
                 }
             }
         }
-        if waiting { Poll::Pending } else { Poll::Ready(()) }
+        if waiting {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     })
     .await;
     done.into_iter().flatten().collect()

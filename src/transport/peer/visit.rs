@@ -151,8 +151,9 @@ impl<'a> Visit<'a> {
         };
         match post.send(&to, self.settings, &self.of.tools.clock).await {
             Ok(answer) => {
-                let remote = answer.remote.to_string();
-                self.hear((&unit, &letter.id), &heard(&answer, &remote), trip);
+                let remote = answer.remote.map(|remote| remote.to_string());
+                let heard = heard(&answer, remote.as_deref());
+                self.hear((&unit, &letter.id), &heard, trip);
             }
             Err(trouble) => trip.settle_whole(&unit, &Verdict::Deferred(trouble)),
         }
@@ -170,7 +171,10 @@ impl<'a> Visit<'a> {
             largest_answer: LARGEST_BATCH_ANSWER,
         };
         let clock = &self.of.tools.clock;
-        match post.send(&self.route.batching(), self.settings, clock).await {
+        match post
+            .send(&self.route.batching(), self.settings, clock)
+            .await
+        {
             Ok(answer) if batch::is_refusal(answer.status) => {
                 self.of.no_batch.note(self.route.domain, clock.monotonic());
                 trip.put_back(letters.into_iter().map(|(unit, _)| unit));
@@ -187,8 +191,8 @@ impl<'a> Visit<'a> {
 
     /// Takes the answer to a batch: line by line, or the whole for each.
     fn hear_batch(&self, letters: &[Written], answer: &Answer, trip: &mut Trip) {
-        let remote = answer.remote.to_string();
-        let whole = heard(answer, &remote);
+        let remote = answer.remote.map(|remote| remote.to_string());
+        let whole = heard(answer, remote.as_deref());
         if !answer.status.is_success() {
             if batch::may_be_one_message(answer.status) {
                 let now = self.of.tools.clock.monotonic();
@@ -228,11 +232,11 @@ impl<'a> Visit<'a> {
             let now = clock.monotonic();
             self.of.one_by_one.note(self.route.domain, now);
         }
-        trip.settle(unit, judgement, Some(answer.remote));
+        trip.settle(unit, judgement, answer.remote);
     }
 }
 
-fn heard<'a>(answer: &'a Answer, remote: &'a str) -> answer::Answer<'a> {
+fn heard<'a>(answer: &'a Answer, remote: Option<&'a str>) -> answer::Answer<'a> {
     answer::Answer {
         status: answer.status,
         headers: &answer.headers,
@@ -245,6 +249,8 @@ fn no_line(lines: usize) -> Trouble {
     text::trouble(
         ErrorCode::TemporaryFailure,
         Fault::Destination,
-        &format!("the peer's answer to a batch says nothing readable about this message; it has {lines} lines"),
+        &format!(
+            "the peer's answer to a batch says nothing readable about this message; it has {lines} lines"
+        ),
     )
 }

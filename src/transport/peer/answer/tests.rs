@@ -42,7 +42,7 @@ fn judged_with(headers: &HeaderMap, status: u16, body: &str, copies: &[Copy]) ->
         status: StatusCode::from_u16(status).unwrap(),
         headers,
         body: &body,
-        remote: "192.0.2.1:443",
+        remote: None,
     };
     let asked = Asked {
         id: &MessageId::parse(ID).unwrap(),
