@@ -431,6 +431,9 @@ fn the_written_file_loads_and_so_do_its_comments() {
     assert_eq!(config.listen.ops, Some("127.0.0.1:9090".parse().unwrap()));
     assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     // A commented key stands without a blank after its sign: taking the sign away sets it.
+    fs::create_dir(folder.path("tls")).unwrap();
+    fs::copy(folder.path("cert.pem"), folder.path("tls/cert.pem")).unwrap();
+    fs::copy(folder.path("key.pem"), folder.path("tls/key.pem")).unwrap();
     let set: Vec<String> = text.lines().map(uncommented).collect();
     let config = folder.load(&set.join("\n"), &[]).unwrap();
     assert_eq!(config.abuse.unwrap().as_str(), "ops@example.com");

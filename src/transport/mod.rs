@@ -5,6 +5,7 @@
 //! queue's matter. What is unknown defers, it never fails.
 
 mod after;
+mod peer;
 pub mod webhook;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
+
+pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
 
 /// One peer or target with its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
