@@ -1,6 +1,9 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod outgoing;
+
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use thiserror::Error;
 
-use crate::auth::{Activity, Authenticator};
+use crate::auth::{Activity, Authenticator, SourceCheck};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
 use crate::endpoint::http::rate::AddressRate;
 use crate::endpoint::http::server::{
@@ -18,15 +21,18 @@ use crate::endpoint::http::server::{
 };
 use crate::endpoint::http::{self, AdminGate, Api, Door, Health};
 use crate::events::Events;
-use crate::intake::{Intake, LocalNames, Rules};
+use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
+use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
-use crate::queue::Sweeper;
+use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Sweeper};
 use crate::store::{
     self, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use outgoing::Outgoing;
+use tokio::sync::mpsc;
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
@@ -48,6 +54,12 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Who is asked for names.
+    #[error("dns: {0}")]
+    Dns(#[from] DnsSetupFault),
+    /// A file of certificates for connections to others.
+    #[error(transparent)]
+    Outgoing(#[from] FileFault),
     /// The disk of the database.
     #[error("{folder}: {cause}")]
     Disk {
@@ -92,16 +104,21 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let space = space(config, &metrics)?;
         let activity = Activity::default();
+        let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let parts = Parts {
             config,
             clock: &clock,
             metrics: &metrics,
             store: &store,
             space: &space,
+            outgoing: &outgoing,
         };
+        let board = Board::new(clock.clone());
+        let (intake, offers) = parts.intake();
+        let manager = parts.manager(intake.clone(), offers, (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let api = parts.api(&activity, sealer, draining.clone());
+        let api = parts.api(intake, (&activity, sealer, board), draining.clone());
         let health = Health::new(
             (store.clone(), space.clone()),
             identity.clone(),
@@ -128,6 +145,7 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work);
+        work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
         let edge = Edge {
@@ -232,6 +250,7 @@ struct Parts<'a> {
     metrics: &'a Metrics,
     store: &'a Store,
     space: &'a Space,
+    outgoing: &'a Outgoing,
 }
 
 impl Parts<'_> {
@@ -258,29 +277,77 @@ impl Parts<'_> {
         })
     }
 
+    /// The door, and what it offers to the queue before it is on disk.
+    fn intake(&self) -> (Intake, mpsc::Receiver<Offer>) {
+        let config = self.config;
+        let rules = Rules {
+            limits: Limits {
+                message_size: config.limits.message_size,
+                recipients: config.limits.recipients,
+            },
+            give_up: config.retry.give_up,
+        };
+        let source = SourceCheck::new(self.outgoing.discovery.clone(), self.clock.clone());
+        let stored = (self.store.clone(), self.space.clone());
+        let tools = (self.clock.clone(), self.metrics.clone());
+        let intake =
+            Intake::new(stored, self.names(), rules, tools.0, tools.1).with_source_check(source);
+        let (express, offers) = Express::channel();
+        match config.delivery.path {
+            DeliveryPath::Durable => (intake, offers),
+            DeliveryPath::Immediate => (intake.with_express(express), offers),
+        }
+    }
+
+    fn manager(
+        &self,
+        intake: Intake,
+        offers: mpsc::Receiver<Offer>,
+        (sealer, board): (Option<Sealer>, &Board),
+    ) -> queue::Manager {
+        let config = self.config;
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let rates = config.peers.iter().filter_map(|(domain, peer)| {
+            let rate = peer.rate.as_ref()?;
+            Some((domain.clone(), rate.count, rate.period))
+        });
+        let rules = QueueRules {
+            schedule: Schedule {
+                initial: config.retry.initial,
+                max: config.retry.max,
+                attempts: count(config.retry.attempts),
+                give_up: config.retry.give_up,
+            },
+            limits: QueueLimits {
+                window: config.limits.queue_window,
+                concurrency: config.delivery.concurrency,
+            },
+            bounces: NonZeroU32::new(count(config.limits.bounces)).unwrap_or(NonZeroU32::MIN),
+            delay_notice: config.delivery.delay_notice,
+            rates: rates.collect(),
+            domain: config.domains[0].clone(),
+        };
+        let (store, clock, metrics) = (self.store, self.clock, self.metrics);
+        let parts = QueueParts {
+            store: store.clone(),
+            transports: self.outgoing.transports(store, sealer, clock, metrics),
+            intake,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            offers,
+            post: board.place("queue"),
+        };
+        queue::manager(parts, rules)
+    }
+
     fn api(
         &self,
-        activity: &Activity,
-        sealer: Option<Sealer>,
+        intake: Intake,
+        (activity, sealer, board): (&Activity, Option<Sealer>, Board),
         draining: tokio_util::sync::CancellationToken,
     ) -> Api {
         let config = self.config;
         let names = self.names();
-        let limits = Limits {
-            message_size: config.limits.message_size,
-            recipients: config.limits.recipients,
-        };
-        let stored = (self.store.clone(), self.space.clone());
-        let intake = Intake::new(
-            stored,
-            names.clone(),
-            Rules {
-                limits,
-                give_up: Duration::from_secs(7 * 86_400),
-            },
-            self.clock.clone(),
-            self.metrics.clone(),
-        );
         let admin_keys = [config.admin.key.reveal()];
         Api {
             intake,
@@ -308,6 +375,8 @@ impl Parts<'_> {
                 self.clock.clone(),
             ),
             draining,
+            board,
+            discovery: self.outgoing.discovery.clone(),
         }
     }
 

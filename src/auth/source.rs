@@ -54,7 +54,9 @@ impl SourceCheck {
         };
         for gateway in gateways {
             if let Ok(addresses) = self.discovery.addresses(gateway.gateway.host()).await
-                && addresses.iter().any(|address| address.to_canonical() == remote)
+                && addresses
+                    .iter()
+                    .any(|address| address.to_canonical() == remote)
             {
                 return true;
             }

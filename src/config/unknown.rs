@@ -41,7 +41,12 @@ fn search_level(
                 continue;
             }
             if is_path(&below, sections) {
-                found.extend(search_level((&entry.origin, &entry.value), &below, &shown, sections));
+                found.extend(search_level(
+                    (&entry.origin, &entry.value),
+                    &below,
+                    &shown,
+                    sections,
+                ));
                 continue;
             }
         }
@@ -67,7 +72,12 @@ fn search_domains(
     let mut found = twice(domains, shown);
     for domain in domains {
         let shown = join(shown, &domain.key);
-        found.extend(search_level((&domain.origin, &domain.value), section.name, &shown, sections));
+        found.extend(search_level(
+            (&domain.origin, &domain.value),
+            section.name,
+            &shown,
+            sections,
+        ));
     }
     found
 }

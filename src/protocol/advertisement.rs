@@ -48,6 +48,17 @@ pub enum AdvertisementFault {
 }
 
 impl Advertisement {
+    /// What is assumed of a gateway that was named without a record.
+    #[must_use]
+    pub fn of_gateway(gateway: GatewayUrl, features: &[&str]) -> Self {
+        Self {
+            gateway,
+            auth: Vec::new(),
+            max_size: DEFAULT_MAX_SIZE,
+            features: features.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
     /// Reads a record whose strings were joined.
     ///
     /// # Errors

@@ -26,9 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
+use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
 use crate::protocol::Domain;
 use crate::store::{Sealer, Store};
+use crate::telemetry::Board;
 
 pub use health::Health;
 
@@ -55,6 +57,10 @@ pub struct Api {
     pub reader: server::BodyReader,
     /// Given when the gateway drains: long polls end.
     pub draining: CancellationToken,
+    /// What the workers do.
+    pub board: Board,
+    /// What is known of foreign domains.
+    pub discovery: Discovery,
 }
 
 /// Through which listener a request came.

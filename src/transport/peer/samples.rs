@@ -41,6 +41,7 @@ pub(super) fn stored(body: &str, mid: i64) -> Parcel {
             minted_key: Some(KEY.to_owned()),
             request_id: "r".to_owned(),
             remote: None,
+            answers: None,
         },
         body,
     };

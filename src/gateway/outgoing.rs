@@ -1,0 +1,156 @@
+//! The ways out of a gateway, from its configuration.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::{Config, Peer};
+use crate::discovery::Discovery;
+use crate::net::{
+    AddressFilter, FileFault, GuardOptions, GuardedClient, HickoryResolver, Plain, Resolver, Times,
+    TlsVersions,
+};
+use crate::protocol::{Advertisement, Domain};
+use crate::queue::Transports;
+use crate::store::{Sealer, Store};
+use crate::telemetry::Metrics;
+use crate::transport::webhook::WebhookTransport;
+use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
+
+use super::StartError;
+
+/// What connections to others are made of.
+pub(super) struct Outgoing {
+    pub(super) discovery: Discovery,
+    peers: PeerOptions,
+    webhooks: GuardedClient,
+}
+
+impl Outgoing {
+    pub(super) fn new(
+        config: &Config,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let resolver = HickoryResolver::new(&config.dns.servers, config.dns.timeout)?;
+        let resolver: Arc<dyn Resolver> = Arc::new(resolver);
+        let discovery = Discovery::new(resolver.clone(), clock.clone(), metrics.clone())
+            .with_overrides(overrides(config));
+        let making = Making {
+            config,
+            resolver: &resolver,
+            clock,
+        };
+        let mut peers = HashMap::new();
+        for (domain, peer) in &config.peers {
+            peers.insert(domain.clone(), making.peer(peer)?);
+        }
+        let others = PeerSettings {
+            client: making.client(AddressFilter::public(), None, None, Kind::Peer)?,
+            authorization: None,
+            batch: true,
+        };
+        let allowed = AddressFilter::allowing(&config.net_allow.webhooks);
+        let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
+        Ok(Self {
+            discovery,
+            peers: PeerOptions { peers, others },
+            webhooks,
+        })
+    }
+
+    /// What carries deliveries.
+    pub(super) fn transports(
+        &self,
+        store: &Store,
+        sealer: Option<Sealer>,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Transports {
+        let tools = PeerTools {
+            store: store.clone(),
+            discovery: self.discovery.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let webhook =
+            WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
+        Transports {
+            peer: Arc::new(PeerTransport::new(tools, self.peers.clone())),
+            webhook: Arc::new(webhook),
+        }
+    }
+}
+
+/// Peers whose gateway the operator named.
+fn overrides(config: &Config) -> HashMap<Domain, Advertisement> {
+    let named = config.peers.iter().filter_map(|(domain, peer)| {
+        let gateway = peer.gateway.clone()?;
+        // One that takes no batches says so, and gets one message at a time.
+        let features: &[&str] = if peer.batch { &["batch"] } else { &[] };
+        let assumed = Advertisement::of_gateway(gateway, features);
+        Some((domain.clone(), assumed))
+    });
+    named.collect()
+}
+
+enum Kind {
+    Peer,
+    Webhook,
+}
+
+struct Making<'a> {
+    config: &'a Config,
+    resolver: &'a Arc<dyn Resolver>,
+    clock: &'a Clock,
+}
+
+impl Making<'_> {
+    fn peer(&self, peer: &Peer) -> Result<PeerSettings, FileFault> {
+        let filter = if peer.allow_private {
+            AddressFilter::any()
+        } else {
+            AddressFilter::public()
+        };
+        let identity = peer.client_cert.clone().zip(peer.client_key.clone());
+        Ok(PeerSettings {
+            client: self.client(filter, peer.trusted_ca.clone(), identity, Kind::Peer)?,
+            authorization: peer.authorization.clone(),
+            batch: peer.batch,
+        })
+    }
+
+    fn client(
+        &self,
+        filter: AddressFilter,
+        trusted: Option<PathBuf>,
+        identity: Option<(PathBuf, PathBuf)>,
+        kind: Kind,
+    ) -> Result<GuardedClient, FileFault> {
+        let tls = &self.config.tls;
+        let own = tls
+            .client_cert_file
+            .clone()
+            .zip(tls.client_key_file.clone());
+        let (versions, plain, identity) = match kind {
+            Kind::Peer => (TlsVersions::Only13, Plain::Refused, identity.or(own)),
+            Kind::Webhook => (TlsVersions::From12, Plain::Inside, None),
+        };
+        GuardedClient::new(GuardOptions {
+            resolver: self.resolver.clone(),
+            filter,
+            trusted_ca_files: tls
+                .trusted_ca_file
+                .clone()
+                .into_iter()
+                .chain(trusted)
+                .collect(),
+            client_identity: identity,
+            tls: versions,
+            plain,
+            times: Times::default(),
+            clock: self.clock.clone(),
+        })
+    }
+}
