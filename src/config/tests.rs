@@ -371,7 +371,7 @@ fn variables_that_set_nothing_are_faults() {
             "did you mean AMTPD__LIMITS__RECIPIENTS?",
         ),
         (vec![("AMTPD__LIMITS", "1")], "sets no key"),
-        (vec![("AMTPD__A__B__C", "1")], "names no key"),
+        (vec![("AMTPD__A__B__C", "1")], "sets no key"),
         (vec![("AMTPD__DOMAINS", "[a")], "is not YAML"),
         (vec![("AMTPD__DOMAINS", "a.example")], "must be a list"),
         (
