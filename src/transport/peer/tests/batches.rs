@@ -211,18 +211,31 @@ async fn more_than_one_batch_takes_goes_in_several() {
     assert_eq!(sizes, [200, 50]);
 }
 
+/// Messages whose ids may not leave.
+fn orders(count: i64) -> Vec<Parcel> {
+    let parcel = |mid| {
+        let body = format!(
+            r#"{{"sender":"a@a.test","recipients":["bob@b.test"],"message_id":"order-{mid}"}}"#
+        );
+        stored(&body, mid)
+    };
+    (1..=count).map(parcel).collect()
+}
+
+#[tokio::test]
+async fn a_fresh_identity_outlives_a_refused_batch() {
+    let bench = bench().await;
+    bench.answers(|seen| (if is_batch(seen) { 404 } else { 202 }, String::new()));
+    bench.carry(orders(2)).await;
+    let seen = bench.seen();
+    let singles: Vec<String> = seen[1..].iter().flat_map(Seen::ids).collect();
+    assert_eq!(singles, seen[0].ids());
+}
+
 #[tokio::test]
 async fn messages_that_need_fresh_identities_go_in_a_batch_too() {
     let bench = bench().await;
-    let parcels: Vec<Parcel> = (1..=50)
-        .map(|mid| {
-            let body = format!(
-                r#"{{"sender":"a@a.test","recipients":["bob@b.test"],"message_id":"order-{mid}"}}"#
-            );
-            stored(&body, mid)
-        })
-        .collect();
-    let done = bench.carry(parcels).await;
+    let done = bench.carry(orders(50)).await;
     assert!(shown(&done).iter().all(|one| one == "ok"));
     let seen = bench.seen();
     assert_eq!(seen.len(), 1);
