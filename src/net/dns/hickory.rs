@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_not_asked_for() {
-        let long = format!("_amtp.{}", vec!["a".repeat(61); 4].join("."));
+        let long = format!("_amtp.{}", vec!["a".repeat(62); 4].join("."));
         let label = format!("{}.example", "a".repeat(64));
         for name in ["", ".", "a..b", long.as_str(), label.as_str()] {
             assert_eq!(
