@@ -44,7 +44,8 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Pings find a connection whose other end is gone, used or not.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
-/// The most that is read of an answer's head, in bytes and in headers (HTTP/1.1).
+/// The most that is read of an answer's head, in bytes; over HTTP/1.1, whose buffer grows by
+/// doubling, up to twice as much. There the number of headers has a limit of its own.
 const HEAD: u32 = 64 * 1024;
 const HEADERS: usize = 128;
 /// How many unused HTTP/1.1 connections are kept for one host.
