@@ -13,9 +13,11 @@ mod files;
 mod names;
 
 pub use facts::LogFormat;
-pub(super) use facts::{Bytes, Count, Format, Level, PerAddress, Period, Space, Switch};
-pub(super) use files::{CertificateFile, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl};
-pub(super) use names::{Agent, AgentRef, DomainName, Listener, Network, Url};
+pub(super) use facts::{Bytes, Count, Format, Level, Pace, Period, Space, Switch};
+pub(super) use files::{
+    AuthorityFile, CertificateFile, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl,
+};
+pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 
 /// Whether a key may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,9 +13,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod admin;
+mod dns;
 mod document;
 mod environment;
 mod fault;
@@ -42,6 +43,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
@@ -67,10 +69,11 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 10] = [
+const SECTIONS: [&Section; 11] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
+    &Dns::TABLE,
     &Store::TABLE,
     &Secrets::TABLE,
     &Admin::TABLE,
@@ -95,8 +98,10 @@ pub struct Config {
     pub catch_all: Option<Address>,
     /// Where connections are taken.
     pub listen: Listen,
-    /// The certificate of the listeners.
+    /// The certificates of this gateway, and whose it believes.
     pub tls: Tls,
+    /// Who is asked for names.
+    pub dns: Dns,
     /// Where messages are kept.
     pub store: Store,
     /// The key that seals credentials in the database.
@@ -145,6 +150,7 @@ impl Config {
         let names = Names::read(reading);
         let listen = Listen::read(reading);
         let tls = Tls::read(reading);
+        let dns = Dns::read(reading);
         let store = Store::read(reading);
         let secrets = if reading.has(&Secrets::TABLE) {
             Secrets::read(reading).map(Some)
@@ -160,6 +166,14 @@ impl Config {
             check_listeners(listen, reading);
             check_proxies(listen, reading);
         }
+        if let Some(tls) = &tls {
+            let files = (&tls.client_cert_file, &tls.client_key_file);
+            check_pair(
+                files,
+                ("tls.client_cert_file", "tls.client_key_file"),
+                reading,
+            );
+        }
         let names = names?;
         check_domains(&names.domains, reading);
         let mut agent = |key, agent| resolve(agent, key, &names.domains, reading);
@@ -171,6 +185,7 @@ impl Config {
             domains: names.domains,
             listen: listen?,
             tls: tls?,
+            dns: dns?,
             store: store?,
             secrets: secrets?,
             admin: admin?,
@@ -243,6 +258,21 @@ fn check_proxies(listen: &Listen, reading: &mut Reading<'_>) {
         let text = "means nothing while listen.trusted_proxies is empty; name the proxies there";
         reading.fault_of("listen.proxy_protocol", text.to_owned());
     }
+}
+
+/// A certificate is of use only with its key.
+fn check_pair(
+    files: (&Option<PathBuf>, &Option<PathBuf>),
+    keys: (&str, &str),
+    reading: &mut Reading<'_>,
+) {
+    let (lone, missing) = match files {
+        (Some(_), None) => keys,
+        (None, Some(_)) => (keys.1, keys.0),
+        _ => return,
+    };
+    let text = format!("means nothing without {missing}; name both or none");
+    reading.fault_of(lone, text);
 }
 
 /// Whether two listeners would get in each other's way. Port 0 is a different free port each time.

@@ -1,16 +1,24 @@
-//! Section `tls`: the certificate of the listeners.
+//! Section `tls`: the certificates of this gateway, and whose certificates it believes.
 
 use std::path::PathBuf;
 
-use super::kind::{CertificateFile, PrivateKeyFile};
+use super::kind::{AuthorityFile, CertificateFile, Optional, PrivateKeyFile};
 use super::section::section;
 
 section! {
-    /// The certificate of the listeners. Both files are read again on SIGHUP and when they change.
+    /// The certificate of the listeners, and what is shown to and believed of others. The files of the listeners
+    /// are read again on SIGHUP and when they change.
     pub struct Tls = "tls" {
         /// The certificate chain in PEM, the gateway's own first. It must cover the host of `gateway_url`.
         cert_file: PathBuf as CertificateFile,
         /// The private key of the certificate in PEM.
         key_file: PathBuf as PrivateKeyFile,
+        /// Certificates of authorities in PEM that are believed in addition to the system's when this gateway
+        /// connects to peers and webhooks.
+        trusted_ca_file: Option<PathBuf> as Optional<AuthorityFile>,
+        /// The certificate chain in PEM that is shown to peers that ask for one. Needs `client_key_file`.
+        client_cert_file: Option<PathBuf> as Optional<CertificateFile>,
+        /// The private key of `client_cert_file` in PEM.
+        client_key_file: Option<PathBuf> as Optional<PrivateKeyFile>,
     }
 }

@@ -111,9 +111,9 @@ impl<const LEAST: u64, const MOST: u64> Scalar for Period<LEAST, MOST> {
 }
 
 /// A rate.
-pub(in crate::config) struct PerAddress;
+pub(in crate::config) struct Pace;
 
-impl Scalar for PerAddress {
+impl Scalar for Pace {
     type Value = Rate;
 
     fn noun() -> String {

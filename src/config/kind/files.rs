@@ -51,6 +51,25 @@ impl Scalar for PrivateKeyFile {
     }
 }
 
+/// Certificates of authorities; that this process can read the file is all that is checked.
+pub(in crate::config) struct AuthorityFile;
+
+impl Scalar for AuthorityFile {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "tls/ca.pem"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        readable(text, reading)
+    }
+}
+
 fn readable(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
     let path = path(text, reading)?;
     let opened = File::open(&path).and_then(|file| file.metadata());

@@ -103,6 +103,30 @@ impl Scalar for Listener {
     }
 }
 
+/// A server of the DNS.
+pub(in crate::config) struct NameServer;
+
+impl Scalar for NameServer {
+    type Value = SocketAddr;
+
+    fn noun() -> String {
+        "an IP address, with a port if it is not 53".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "127.0.0.1:53"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<SocketAddr, Misfit> {
+        let server = match text.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, 53),
+            Err(_) => text.parse().map_err(|_| Misfit::Form)?,
+        };
+        let asked = server.port() != 0 && !server.ip().is_unspecified();
+        asked.then_some(server).ok_or(Misfit::Form)
+    }
+}
+
 /// A range of addresses.
 pub(in crate::config) struct Network;
 
