@@ -76,6 +76,31 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// The value under a path such as `limits.recipients`. A key may have dots of its own.
+    pub(super) fn at(&self, path: &str) -> Option<&Self> {
+        self.entries().iter().find_map(|entry| {
+            let rest = path.strip_prefix(entry.key.as_str())?;
+            match rest.strip_prefix('.') {
+                Some(rest) => entry.value.at(rest),
+                None => rest.is_empty().then_some(&entry.value),
+            }
+        })
+    }
+
+    /// The entries, to change them.
+    pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
+        match &mut self.shape {
+            Shape::Map(entries) => entries,
+            _ => &mut [],
+        }
+    }
+
+    fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let mut entries = self.entries_mut().iter_mut();
+        let entry = entries.find(|entry| entry.key == key)?;
+        Some(&mut entry.value)
+    }
+
     /// Puts a value in the place of whatever stands under the key; `false` if this is no map.
     pub(super) fn put(&mut self, key: &str, value: Self) -> bool {
         if self.shape == Shape::Null {
@@ -96,11 +121,13 @@ impl Node {
         if self.find(key).is_none() {
             self.put(key, Self::new(Origin::Nowhere, Shape::Map(Vec::new())));
         }
-        let Shape::Map(entries) = &mut self.shape else {
-            return None;
-        };
-        let entry = entries.iter_mut().find(|entry| entry.key == key)?;
-        Some(&mut entry.value)
+        self.find_mut(key)
+    }
+
+    /// The value under a path, to change it.
+    pub(super) fn at_mut(&mut self, path: &str) -> Option<&mut Self> {
+        let steps = path.split('.');
+        steps.fold(Some(self), |node, step| node?.find_mut(step))
     }
 }
 

@@ -50,7 +50,7 @@ impl Environment {
 
 /// The variable that sets a key, such as `AMTPD__LIMITS__MESSAGE_SIZE`.
 pub(super) fn variable(section: &str, key: &str) -> String {
-    let section = section.to_ascii_uppercase();
+    let section = section.to_ascii_uppercase().replace('.', "__");
     let gap = if section.is_empty() { "" } else { "__" };
     format!("{PREFIX}{section}{gap}{}", key.to_ascii_uppercase())
 }
@@ -86,6 +86,10 @@ mod tests {
             "AMTPD__LIMITS__RECIPIENTS"
         );
         assert_eq!(variable("", "domains"), "AMTPD__DOMAINS");
+        assert_eq!(
+            variable("delivery.retry", "give_up"),
+            "AMTPD__DELIVERY__RETRY__GIVE_UP"
+        );
     }
 
     #[test]

@@ -10,12 +10,13 @@
 //! Each section is a list of keys in its own file. From that list come the struct, its reading, the
 //! reference page and the file that `amtpd init` writes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 mod admin;
+mod delivery;
 mod dns;
 mod document;
 mod environment;
@@ -26,6 +27,8 @@ mod limits;
 mod listen;
 mod log;
 mod names;
+mod net;
+mod peers;
 mod profile;
 mod reading;
 mod reference;
@@ -43,14 +46,17 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
-pub use kind::LogFormat;
+pub use kind::{DeliveryPath, LogFormat};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
+pub use net::{Allow, Net};
+pub use peers::Peer;
 pub use profile::{Profile, ProfileFault};
 pub use reading::Places;
 pub use reference::reference;
@@ -69,14 +75,20 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 11] = [
+const SECTIONS: [&Section; 17] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
     &Dns::TABLE,
+    &Net::TABLE,
+    &Allow::TABLE,
+    &peers::TABLE,
+    &Peer::TABLE,
     &Store::TABLE,
     &Secrets::TABLE,
     &Admin::TABLE,
+    &Delivery::TABLE,
+    &Retry::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
     &Log::TABLE,
@@ -102,12 +114,18 @@ pub struct Config {
     pub tls: Tls,
     /// Who is asked for names.
     pub dns: Dns,
+    /// Where we connect to.
+    pub net: Net,
+    /// What single domains need.
+    pub peers: BTreeMap<Domain, Peer>,
     /// Where messages are kept.
     pub store: Store,
     /// The key that seals credentials in the database.
     pub secrets: Option<Secrets>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// How messages get to their recipients.
+    pub delivery: Delivery,
     /// How much of everything.
     pub limits: Limits,
     /// How long what is over is kept.
@@ -151,6 +169,8 @@ impl Config {
         let listen = Listen::read(reading);
         let tls = Tls::read(reading);
         let dns = Dns::read(reading);
+        let net = Net::read(reading);
+        let peers = peers::read(reading);
         let store = Store::read(reading);
         let secrets = if reading.has(&Secrets::TABLE) {
             Secrets::read(reading).map(Some)
@@ -158,6 +178,7 @@ impl Config {
             Some(None)
         };
         let admin = Admin::read(reading);
+        let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
@@ -167,15 +188,18 @@ impl Config {
             check_proxies(listen, reading);
         }
         if let Some(tls) = &tls {
-            let files = (&tls.client_cert_file, &tls.client_key_file);
-            check_pair(
-                files,
-                ("tls.client_cert_file", "tls.client_key_file"),
-                reading,
-            );
+            tls.check(reading);
+        }
+        if let Some(delivery) = &delivery {
+            delivery.retry.check(reading);
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        let ours = |domain: &&Domain| names.domains.contains(domain);
+        for domain in peers.iter().flat_map(BTreeMap::keys).filter(ours) {
+            let text = "is a domain of this gateway, and so no peer; remove it";
+            reading.fault_of(&format!("peers.{domain}"), text.to_owned());
+        }
         let mut agent = |key, agent| resolve(agent, key, &names.domains, reading);
         Some(Self {
             postmaster: agent("postmaster", names.postmaster),
@@ -186,9 +210,12 @@ impl Config {
             listen: listen?,
             tls: tls?,
             dns: dns?,
+            net: net?,
+            peers: peers?,
             store: store?,
             secrets: secrets?,
             admin: admin?,
+            delivery: delivery?,
             limits: limits?,
             retention: retention?,
             log: log?,
@@ -258,21 +285,6 @@ fn check_proxies(listen: &Listen, reading: &mut Reading<'_>) {
         let text = "means nothing while listen.trusted_proxies is empty; name the proxies there";
         reading.fault_of("listen.proxy_protocol", text.to_owned());
     }
-}
-
-/// A certificate is of use only with its key.
-fn check_pair(
-    files: (&Option<PathBuf>, &Option<PathBuf>),
-    keys: (&str, &str),
-    reading: &mut Reading<'_>,
-) {
-    let (lone, missing) = match files {
-        (Some(_), None) => keys,
-        (None, Some(_)) => (keys.1, keys.0),
-        _ => return,
-    };
-    let text = format!("means nothing without {missing}; name both or none");
-    reading.fault_of(lone, text);
 }
 
 /// Whether two listeners would get in each other's way. Port 0 is a different free port each time.

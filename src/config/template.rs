@@ -18,7 +18,9 @@ pub fn template(given: &[(&str, String)]) -> String {
                     # environment, such as AMTPD__LIMITS__MESSAGE_SIZE=1MiB.\n"
             .to_owned();
     for section in SECTIONS {
-        file.push('\n');
+        if section.steps().count() <= 1 {
+            file.push('\n');
+        }
         if section.name.is_empty() {
             write_keys(&mut file, section, given, "");
         } else {
@@ -29,9 +31,11 @@ pub fn template(given: &[(&str, String)]) -> String {
 }
 
 fn write_section(file: &mut String, section: &Section, given: &[(&str, String)]) {
-    comment(file, &prose(section.about), "");
-    if section.keys.is_empty() {
-        let _ = writeln!(file, "{}: {{}}", section.name);
+    let indent = "  ".repeat(section.steps().count() - 1);
+    comment(file, &prose(section.about), &indent);
+    let name = section.sample();
+    if section.keys.is_empty() && section.inner(&SECTIONS).next().is_none() {
+        let _ = writeln!(file, "{indent}{name}: {{}}");
         return;
     }
     let needs = section.keys.iter().any(Key::is_required);
@@ -39,10 +43,14 @@ fn write_section(file: &mut String, section: &Section, given: &[(&str, String)])
         .keys
         .iter()
         .any(|key| value(given, section, key).is_some());
-    // A section with required keys is on as soon as it stands there.
-    let off = if needs && !set { "#" } else { "" };
-    let _ = writeln!(file, "{off}{}:", section.name);
-    write_keys(file, section, given, "  ");
+    // A section with required keys is on as soon as it stands there; a domain is only an example.
+    let off = if (needs || section.map().is_some()) && !set {
+        "#"
+    } else {
+        ""
+    };
+    let _ = writeln!(file, "{indent}{off}{name}:");
+    write_keys(file, section, given, &(indent + "  "));
 }
 
 fn write_keys(file: &mut String, section: &Section, given: &[(&str, String)], indent: &str) {

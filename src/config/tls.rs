@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::kind::{AuthorityFile, CertificateFile, Optional, PrivateKeyFile};
+use super::reading::Reading;
 use super::section::section;
 
 section! {
@@ -21,4 +22,25 @@ section! {
         /// The private key of `client_cert_file` in PEM.
         client_key_file: Option<PathBuf> as Optional<PrivateKeyFile>,
     }
+}
+
+impl Tls {
+    /// Tells what does not fit together.
+    pub(super) fn check(&self, reading: &mut Reading<'_>) {
+        let client = [
+            ("tls.client_cert_file", &self.client_cert_file),
+            ("tls.client_key_file", &self.client_key_file),
+        ];
+        check_pair(client, reading);
+    }
+}
+
+/// A certificate and its key, each under its key of the configuration: one is of no use without the other.
+pub(super) fn check_pair(pair: [(&str, &Option<PathBuf>); 2], reading: &mut Reading<'_>) {
+    let (lone, other) = match pair {
+        [(lone, Some(_)), (other, None)] | [(other, None), (lone, Some(_))] => (lone, other),
+        _ => return,
+    };
+    let text = format!("means nothing without {other}; name both or none");
+    reading.fault_of(lone, text);
 }

@@ -30,6 +30,11 @@ fn size(text: &str, bounds: (u64, u64)) -> Result<u64, Misfit> {
     within(bytes, bounds, |bytes| Size(bytes).to_string())
 }
 
+fn count(text: &str, bounds: (u64, u64)) -> Result<u64, Misfit> {
+    let number = text.parse().map_err(|_| Misfit::Form)?;
+    within(number, bounds, |number| number.to_string())
+}
+
 /// A number of bytes in memory, within bounds.
 pub(in crate::config) struct Bytes<const LEAST: u64, const MOST: u64>;
 
@@ -83,9 +88,26 @@ impl<const LEAST: u64, const MOST: u64> Scalar for Count<LEAST, MOST> {
     }
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<usize, Misfit> {
-        let number = text.parse().map_err(|_| Misfit::Form)?;
-        let number = within(number, (LEAST, MOST), |number| number.to_string())?;
-        usize::try_from(number).map_err(|_| Misfit::Form)
+        usize::try_from(count(text, (LEAST, MOST))?).map_err(|_| Misfit::Form)
+    }
+}
+
+/// How often something is tried, within bounds.
+pub(in crate::config) struct Tries<const LEAST: u64, const MOST: u64>;
+
+impl<const LEAST: u64, const MOST: u64> Scalar for Tries<LEAST, MOST> {
+    type Value = u32;
+
+    fn noun() -> String {
+        <Count<LEAST, MOST> as Scalar>::noun()
+    }
+
+    fn example() -> &'static str {
+        <Count<LEAST, MOST> as Scalar>::example()
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<u32, Misfit> {
+        u32::try_from(count(text, (LEAST, MOST))?).map_err(|_| Misfit::Form)
     }
 }
 
@@ -145,6 +167,38 @@ impl Scalar for Switch {
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<bool, Misfit> {
         text.parse().map_err(|_| Misfit::Form)
+    }
+}
+
+/// What an accepted message rests on until it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryPath {
+    /// The disk: it outlives a crash.
+    Durable,
+    /// Memory, where the message can be delivered at once.
+    Immediate,
+}
+
+/// The path of deliveries.
+pub(in crate::config) struct Path;
+
+impl Scalar for Path {
+    type Value = DeliveryPath;
+
+    fn noun() -> String {
+        "`durable` or `immediate`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "durable"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<DeliveryPath, Misfit> {
+        match text {
+            "durable" => Ok(DeliveryPath::Durable),
+            "immediate" => Ok(DeliveryPath::Immediate),
+            _ => Err(Misfit::Form),
+        }
     }
 }
 

@@ -105,6 +105,42 @@ impl Scalar for SecretFile {
     }
 }
 
+/// A secret that is the value of a header. It must be named with its kind of place: a secret that was
+/// written into the configuration itself is not taken for a file's name, nor shown.
+pub(in crate::config) struct Credential;
+
+impl Scalar for Credential {
+    type Value = Secret;
+
+    fn noun() -> String {
+        "`file:` and the path of a file with the secret, or `env:NAME`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "file:partner.key"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+        if !text.starts_with("file:") && !text.starts_with("env:") {
+            let reason = format!("must be {}, not the secret itself", Self::noun());
+            return Err(Misfit::Unshown(reason));
+        }
+        let secret = secret(text, reading)?;
+        if secret.reveal().is_empty() {
+            return Err(Misfit::Because("holds nothing".to_owned()));
+        }
+        if !secret
+            .reveal()
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~'))
+        {
+            let reason = "does not hold one line of visible ASCII characters";
+            return Err(Misfit::Because(reason.to_owned()));
+        }
+        Ok(secret)
+    }
+}
+
 /// A secret that is a key of 32 bytes.
 pub(in crate::config) struct SealingKey;
 
