@@ -1,8 +1,8 @@
 //! `amtpd check`: is the configuration fit to start with?
 //!
 //! Beyond what loading finds, it looks at what the configuration names: certificates and their keys,
-//! authorities, who may read the keys, the folder and the disk of the database. What would keep the gateway from
-//! working is a fault; what only deserves a look is a warning. It changes nothing.
+//! authorities, who may read the keys, the folder and the disk of the database. What would keep the
+//! gateway from working is a fault; what only deserves a look is a warning. It changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

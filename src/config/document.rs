@@ -126,8 +126,7 @@ impl Node {
 
     /// The value under a path, to change it.
     pub(super) fn at_mut(&mut self, path: &str) -> Option<&mut Self> {
-        let steps = path.split('.');
-        steps.fold(Some(self), |node, step| node?.find_mut(step))
+        path.split('.').try_fold(self, Self::find_mut)
     }
 }
 

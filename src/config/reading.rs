@@ -278,9 +278,7 @@ fn override_key(
     } else {
         Shape::Text(value.to_owned())
     };
-    let place = outer
-        .iter()
-        .fold(Some(root), |node, step| node?.section(step));
+    let place = outer.iter().try_fold(root, |node, step| node.section(step));
     let node = with_origin(shape, origin);
     let other = place
         .as_ref()
