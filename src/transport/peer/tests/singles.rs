@@ -133,7 +133,8 @@ async fn received(bench: &Bench, id: &str) {
         trust: Trust::Unverified,
         verification: Verification::unsigned(message.sender().domain()),
         received_at: NOW,
-        remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        remote: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        answers: None,
         request_id: "r".to_owned(),
         message,
     };
@@ -143,11 +144,14 @@ async fn received(bench: &Bench, id: &str) {
             party: 1,
             destination: "agent:1".to_owned(),
             give_up_at: NOW.plus(DAY),
+            wire: None,
+            reserved: None,
         },
     }];
     let acceptance = Acceptance {
         envelope,
         recipients,
+        reserved: None,
     };
     bench.store.accept(acceptance).await.unwrap();
 }
