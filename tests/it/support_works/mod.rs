@@ -1,0 +1,3 @@
+//! What the tests stand on is tested itself.
+
+mod dns;
