@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod dns;
+pub mod pki;
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

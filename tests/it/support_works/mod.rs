@@ -1,3 +1,4 @@
 //! What the tests stand on is tested itself.
 
 mod dns;
+mod pki;
