@@ -1,4 +1,7 @@
 //! What the tests stand on is tested itself.
 
+mod agentry;
 mod dns;
+mod http2;
+mod peer;
 mod pki;
