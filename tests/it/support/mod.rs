@@ -8,6 +8,7 @@ pub mod peer;
 pub mod pki;
 pub mod server;
 mod tap;
+pub mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -5,3 +5,4 @@ mod dns;
 mod http2;
 mod peer;
 mod pki;
+mod webhook;
