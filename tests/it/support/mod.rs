@@ -6,6 +6,7 @@ pub mod behaviour;
 pub mod dns;
 pub mod peer;
 pub mod pki;
+pub mod relay;
 pub mod server;
 mod tap;
 pub mod webhook;

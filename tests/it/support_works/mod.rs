@@ -5,4 +5,5 @@ mod dns;
 mod http2;
 mod peer;
 mod pki;
+mod relay;
 mod webhook;
