@@ -4,6 +4,7 @@ pub mod agentry;
 pub mod background;
 pub mod behaviour;
 pub mod dns;
+pub mod netns;
 pub mod peer;
 pub mod pki;
 pub mod relay;

@@ -3,6 +3,7 @@
 mod agentry;
 mod dns;
 mod http2;
+mod netns;
 mod peer;
 mod pki;
 mod relay;
