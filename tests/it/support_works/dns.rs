@@ -26,7 +26,7 @@ fn resolver(server: SocketAddr) -> TokioResolver {
     let options = builder.options_mut();
     options.cache_size = 0;
     options.attempts = 0;
-    options.timeout = Duration::from_millis(500);
+    options.timeout = Duration::from_secs(2);
     builder.build().unwrap()
 }
 
