@@ -6,3 +6,4 @@ mod crash;
 mod daemon;
 mod layers;
 mod support;
+mod support_works;
