@@ -138,17 +138,24 @@ impl Intake {
         self.begin(arrival).await?.receipt().await
     }
 
-    /// Takes what the gateway of `domain` answered at once: mail of an address there.
+    /// Takes what the gateway of `domain` at `remote` answered at once: mail of an address there.
     ///
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
-    pub async fn accept_from(
+    pub async fn accept_answer(
         &self,
         domain: Option<&Domain>,
-        arrival: Arrival,
+        remote: IpAddr,
+        raw: Bytes,
     ) -> Result<Receipt, Refusal> {
-        let envelope = self.envelope(arrival.clone())?;
-        if Some(envelope.message.sender().domain()) != domain {
+        let arrival = Arrival {
+            raw,
+            presented: Presented::Nothing,
+            remote,
+            request_id: format!("answer-{}", self.clock.mint_v7()),
+        };
+        let sender = self.envelope(arrival.clone())?.message.sender().clone();
+        if Some(sender.domain()) != domain {
             return Err(Refusal::new(ErrorCode::AccessDenied));
         }
         self.accept(arrival).await

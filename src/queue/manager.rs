@@ -332,12 +332,12 @@ impl Manager {
     }
 
     fn show(&self, state: WorkerState) {
-        let under_way = self.window.under_way();
+        let (rows, under_way) = self.window.held();
         let state = match state {
             WorkerState::Idle if under_way > 0 => WorkerState::Busy,
             other => other,
         };
-        let (rows, open) = (self.window.rows(), self.window.open_breakers());
+        let open = self.window.open_breakers();
         self.carrier.metrics.queue().window((rows, under_way, open));
         self.post.show(
             state,

@@ -9,6 +9,7 @@
 //! - What could not be settled is read again.
 
 mod entry;
+mod parts;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -20,79 +21,10 @@ use crate::protocol::Timestamp;
 use crate::store::QueueRow;
 use crate::transport::Load;
 use entry::{Entry, Step};
+pub(super) use parts::{After, Dispatch, Limits, Next, Range, Report};
 
 /// After a settlement that failed, its lanes are read again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// How much may be in memory and under way.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Rows in memory.
-    pub(super) rows: usize,
-    /// Requests under way to one destination.
-    pub(super) concurrency: usize,
-}
-
-impl Limits {
-    fn of_destination(&self) -> usize {
-        (self.rows / 4).max(1)
-    }
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Send this.
-    Dispatch(Dispatch),
-    /// Read a lane, from one number to the other, at most so many rows.
-    Lane(String, LaneKey, Range),
-    /// Read a destination likewise.
-    Destination(String, Range),
-    /// Nothing, until this moment or until something happens.
-    Wait(Option<Timestamp>),
-}
-
-/// Numbers from, to (both included), and the most rows to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) from: i64,
-    pub(super) to: i64,
-    pub(super) limit: usize,
-}
-
-/// Deliveries that go together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dispatch {
-    /// Its number in this window.
-    pub(super) id: u64,
-    /// Where it goes.
-    pub(super) destination: String,
-    /// The deliveries of one message in one list each, in order.
-    pub(super) groups: Vec<Vec<i64>>,
-}
-
-/// What came of one delivery of a dispatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
-    /// It does not wait in its lane any more.
-    Done,
-    /// It is tried again, and its lane waits with it.
-    Blocked {
-        until: Timestamp,
-        destination_fault: bool,
-    },
-}
-
-/// What an attempt told of the destination as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
-    /// It answers.
-    Well,
-    /// It is in trouble, and perhaps asked for a pause.
-    Trouble(Option<Duration>),
-    /// Nothing was asked of it.
-    Unknown,
-}
 
 #[derive(Debug)]
 struct Flight {
@@ -151,14 +83,9 @@ impl Window {
         self.limits.rows.saturating_sub(self.rows)
     }
 
-    /// Dispatches under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.flights.len()
-    }
-
-    /// Rows in memory.
-    pub(super) const fn rows(&self) -> usize {
-        self.rows
+    /// Rows in memory, and dispatches under way.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.rows, self.flights.len())
     }
 
     /// Destinations to which nothing goes at present.

@@ -108,7 +108,7 @@ async fn what_got_a_202_survives_kill_9_exactly_once_and_in_order() {
 }
 
 /// How many times the gateway is killed.
-fn kills() -> usize {
+pub fn kills() -> usize {
     #[allow(
         clippy::disallowed_methods,
         reason = "how long the test command wants this to run"

@@ -4,6 +4,7 @@
 
 mod crash;
 mod daemon;
+mod federation;
 mod layers;
 mod support;
 mod support_works;

@@ -3,12 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{Carrier, Done};
-use crate::auth::Presented;
-use crate::envelope::Principal;
-use crate::intake::Arrival;
 use crate::protocol::{ErrorCode, Timestamp};
 use crate::queue::notices::Telling;
 use crate::queue::verdict::Verdict;
@@ -182,13 +178,11 @@ impl Carrier {
         let Some(remote) = remote else {
             return;
         };
-        let arrival = Arrival {
-            raw,
-            presented: Presented::Principal(Principal::Anonymous),
-            remote: remote.ip(),
-            request_id: format!("reply-{}", Uuid::new_v4()),
-        };
-        if let Err(refusal) = self.intake.accept_from(from.domain(), arrival).await {
+        let taken = self
+            .intake
+            .accept_answer(from.domain(), remote.ip(), raw)
+            .await;
+        if let Err(refusal) = taken {
             tracing::info!(
                 destination = %from,
                 error.code = refusal.code.as_str(),

@@ -134,7 +134,7 @@ fn a_destination_in_trouble_gets_one_probe_and_then_everything() {
         );
         window.landed(it.id, Ok(()), at(0));
     }
-    assert_eq!(window.rows(), 0, "what waits for it is not in memory");
+    assert_eq!(window.held().0, 0, "what waits for it is not in memory");
     assert_eq!(
         window.next(at(0), |_| Load::SINGLE),
         Next::Wait(Some(at(1_000)))
@@ -342,6 +342,6 @@ proptest! {
                 window.landed(it.id, Ok(()), at(now));
             }
         }
-        prop_assert_eq!(window.rows(), 0);
+        prop_assert_eq!(window.held().0, 0);
     }
 }

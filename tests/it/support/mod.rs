@@ -9,6 +9,7 @@ pub mod peer;
 pub mod pki;
 pub mod relay;
 pub mod server;
+pub mod site;
 mod tap;
 pub mod webhook;
 
@@ -311,10 +312,19 @@ pub async fn eventually<T>(
     within: Duration,
     mut probe: impl FnMut() -> Option<T>,
 ) -> T {
+    eventually_so(what, within, async || probe()).await
+}
+
+/// The same, of something that is asked for over the network.
+pub async fn eventually_so<T>(
+    what: &str,
+    within: Duration,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
     const STEP: Duration = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
     loop {
-        if let Some(found) = probe() {
+        if let Some(found) = probe().await {
             return found;
         }
         assert!(waited < within, "still missing after {within:?}: {what}");

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::dns::DnsServer;
 use super::netns::Network;
 use super::pki::{Ca, Issued};
-use super::{Agent, amtpd, eventually, pause};
+use super::{Agent, amtpd, eventually_so, pause};
 
 /// What the sites of a test share: an authority and a DNS server.
 pub struct World {
@@ -108,18 +108,45 @@ impl World {
             ("AMTPD__LISTEN__OPS".to_owned(), ops.to_string()),
             ("AMTPD__ADMIN__FROM".to_owned(), "[0.0.0.0/0]".to_owned()),
             ("AMTPD__LIMITS__MIN_FREE_DISK".to_owned(), "1MiB".to_owned()),
-            ("AMTPD__LIMITS__ADDRESS_RATE".to_owned(), "1000000/s".to_owned()),
-            ("AMTPD__LIMITS__CONNECTIONS_PER_ADDRESS".to_owned(), "10000".to_owned()),
-            ("AMTPD__TLS__CERT_FILE".to_owned(), shown(&issued.certificate)),
+            (
+                "AMTPD__LIMITS__ADDRESS_RATE".to_owned(),
+                "1000000/s".to_owned(),
+            ),
+            (
+                "AMTPD__LIMITS__CONNECTIONS_PER_ADDRESS".to_owned(),
+                "10000".to_owned(),
+            ),
+            (
+                "AMTPD__TLS__CERT_FILE".to_owned(),
+                shown(&issued.certificate),
+            ),
             ("AMTPD__TLS__KEY_FILE".to_owned(), shown(&issued.key)),
-            ("AMTPD__TLS__TRUSTED_CA_FILE".to_owned(), shown(self.ca.pem_path())),
-            ("AMTPD__DNS__SERVERS".to_owned(), format!("[\"{}\"]", self.dns.address())),
+            (
+                "AMTPD__TLS__TRUSTED_CA_FILE".to_owned(),
+                shown(self.ca.pem_path()),
+            ),
+            (
+                "AMTPD__DNS__SERVERS".to_owned(),
+                format!("[\"{}\"]", self.dns.address()),
+            ),
             ("AMTPD__DNS__TIMEOUT".to_owned(), "500ms".to_owned()),
-            ("AMTPD__PEERS".to_owned(), format!("{{{}}}", peers.join(", "))),
-            ("AMTPD__NET__ALLOW__WEBHOOKS".to_owned(), "[127.0.0.0/8]".to_owned()),
-            ("AMTPD__DELIVERY__RETRY__INITIAL".to_owned(), "50ms".to_owned()),
+            (
+                "AMTPD__PEERS".to_owned(),
+                format!("{{{}}}", peers.join(", ")),
+            ),
+            (
+                "AMTPD__NET__ALLOW__WEBHOOKS".to_owned(),
+                "[127.0.0.0/8]".to_owned(),
+            ),
+            (
+                "AMTPD__DELIVERY__RETRY__INITIAL".to_owned(),
+                "50ms".to_owned(),
+            ),
             ("AMTPD__DELIVERY__RETRY__MAX".to_owned(), "500ms".to_owned()),
-            ("AMTPD__DELIVERY__RETRY__ATTEMPTS".to_owned(), "10000".to_owned()),
+            (
+                "AMTPD__DELIVERY__RETRY__ATTEMPTS".to_owned(),
+                "10000".to_owned(),
+            ),
         ];
         for (name, value) in variables {
             all.retain(|(known, _)| known != name);
@@ -178,7 +205,11 @@ impl Site {
     }
 
     pub fn admin_url(&self) -> String {
-        format!("https://{}:{}", World::host(&self.domain), self.admin.port())
+        format!(
+            "https://{}:{}",
+            World::host(&self.domain),
+            self.admin.port()
+        )
     }
 
     /// Starts the process and waits until it is ready.
@@ -264,6 +295,31 @@ impl Site {
         Ok((answer.status(), value))
     }
 
+    /// Posts a batch of lines, packed as said, and gives a line of the answer for each.
+    pub async fn batch(
+        &self,
+        from: &Agent,
+        body: Vec<u8>,
+        packing: &str,
+    ) -> (StatusCode, Vec<Value>) {
+        let url = format!(
+            "https://{}:{}/v1/messages/batch",
+            World::host(&self.domain),
+            self.https.port()
+        );
+        let mut request = Request::post(url)
+            .header("authorization", format!("Bearer {}", from.key))
+            .header("content-type", "application/x-ndjson");
+        if !packing.is_empty() {
+            request = request.header("content-encoding", packing);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let answer = self.client.send(request).await.unwrap();
+        let lines = answer.body().split(|byte| *byte == b'\n');
+        let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
+        (answer.status(), lines.collect())
+    }
+
     pub async fn admin(
         &self,
         method: Method,
@@ -281,8 +337,7 @@ impl Site {
 
     /// An agent whose webhook is called, with the secret that signs the calls.
     pub async fn push_agent(&self, name: &str, target: &str, more: Value) -> (Agent, String) {
-        let mut form =
-            json!({ "address": name, "delivery_mode": "push", "push_target": target });
+        let mut form = json!({ "address": name, "delivery_mode": "push", "push_target": target });
         for (member, value) in more.as_object().into_iter().flatten() {
             form[member] = value.clone();
         }
@@ -337,7 +392,7 @@ impl Site {
 
     /// The mail of an agent, as soon as it has this many.
     pub async fn mail(&self, agent: &Agent, count: usize) -> Vec<Value> {
-        eventually("mail", Duration::from_secs(30), async || {
+        eventually_so("mail", Duration::from_secs(30), async || {
             let mail = self.inbox(agent).await;
             (mail.len() >= count).then_some(mail)
         })
@@ -353,7 +408,7 @@ impl Site {
     /// Waits until the whole message is in this state.
     pub async fn reaches(&self, from: &Agent, id: &str, status: &str) -> Value {
         let what = format!("{id} {status}");
-        eventually(&what, Duration::from_secs(30), async || {
+        eventually_so(&what, Duration::from_secs(30), async || {
             let found = self.status(from, id).await;
             (found["status"] == status).then_some(found)
         })
@@ -381,7 +436,9 @@ fn words(command: &Command) -> Vec<String> {
 /// Three ports: fixed where nobody else is, else free ones.
 fn ports(address: IpAddr, alone: bool) -> (SocketAddr, SocketAddr, SocketAddr) {
     if alone {
-        return [443, 8444, 9090].map(|port| SocketAddr::new(address, port)).into();
+        return [443, 8444, 9090]
+            .map(|port| SocketAddr::new(address, port))
+            .into();
     }
     let taken: [std::net::TcpListener; 3] =
         std::array::from_fn(|_| std::net::TcpListener::bind((address, 0)).unwrap());

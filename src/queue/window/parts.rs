@@ -1,0 +1,76 @@
+//! What goes into the window and what comes out of it.
+
+use std::time::Duration;
+
+use crate::protocol::Timestamp;
+use crate::queue::lane::LaneKey;
+
+/// How much may be in memory and under way.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::queue) struct Limits {
+    /// Rows in memory.
+    pub(in crate::queue) rows: usize,
+    /// Requests under way to one destination.
+    pub(in crate::queue) concurrency: usize,
+}
+
+impl Limits {
+    pub(super) fn of_destination(&self) -> usize {
+        (self.rows / 4).max(1)
+    }
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::queue) enum Next {
+    /// Send this.
+    Dispatch(Dispatch),
+    /// Read a lane, from one number to the other, at most so many rows.
+    Lane(String, LaneKey, Range),
+    /// Read a destination likewise.
+    Destination(String, Range),
+    /// Nothing, until this moment or until something happens.
+    Wait(Option<Timestamp>),
+}
+
+/// Numbers from, to (both included), and the most rows to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) struct Range {
+    pub(in crate::queue) from: i64,
+    pub(in crate::queue) to: i64,
+    pub(in crate::queue) limit: usize,
+}
+
+/// Deliveries that go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::queue) struct Dispatch {
+    /// Its number in this window.
+    pub(in crate::queue) id: u64,
+    /// Where it goes.
+    pub(in crate::queue) destination: String,
+    /// The deliveries of one message in one list each, in order.
+    pub(in crate::queue) groups: Vec<Vec<i64>>,
+}
+
+/// What came of one delivery of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) enum After {
+    /// It does not wait in its lane any more.
+    Done,
+    /// It is tried again, and its lane waits with it.
+    Blocked {
+        until: Timestamp,
+        destination_fault: bool,
+    },
+}
+
+/// What an attempt told of the destination as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) enum Report {
+    /// It answers.
+    Well,
+    /// It is in trouble, and perhaps asked for a pause.
+    Trouble(Option<Duration>),
+    /// Nothing was asked of it.
+    Unknown,
+}

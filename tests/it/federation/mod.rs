@@ -1,0 +1,9 @@
+//! Gateways of several domains, webhooks and peers of all kinds.
+
+mod agentry;
+mod bad_peers;
+mod bounces;
+mod chaos;
+mod immediate;
+mod peers;
+mod webhooks;
