@@ -285,7 +285,7 @@ impl Parts<'_> {
                 message_size: config.limits.message_size,
                 recipients: config.limits.recipients,
             },
-            give_up: config.retry.give_up,
+            give_up: config.delivery.retry.give_up,
         };
         let source = SourceCheck::new(self.outgoing.discovery.clone(), self.clock.clone());
         let stored = (self.store.clone(), self.space.clone());
@@ -313,10 +313,10 @@ impl Parts<'_> {
         });
         let rules = QueueRules {
             schedule: Schedule {
-                initial: config.retry.initial,
-                max: config.retry.max,
-                attempts: count(config.retry.attempts),
-                give_up: config.retry.give_up,
+                initial: config.delivery.retry.initial,
+                max: config.delivery.retry.max,
+                attempts: config.delivery.retry.attempts,
+                give_up: config.delivery.retry.give_up,
             },
             limits: QueueLimits {
                 window: config.limits.queue_window,

@@ -29,6 +29,7 @@ pub mod discovery;
 pub mod auth;
 
 pub mod intake;
+pub mod live;
 pub mod transport;
 
 pub mod queue;

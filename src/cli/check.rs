@@ -1,8 +1,8 @@
 //! `amtpd check`: is the configuration fit to start with?
 //!
-//! Beyond what loading finds, it looks at what the configuration names: the certificate and its key,
-//! who may read the keys, the folder and the disk of the database. What would keep the gateway from
-//! working is a fault; what only deserves a look is a warning. It changes nothing.
+//! Beyond what loading finds, it looks at what the configuration names: certificates and their keys,
+//! authorities, who may read the keys, the folder and the disk of the database. What would keep the
+//! gateway from working is a fault; what only deserves a look is a warning. It changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,8 +18,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Environment, Fault, Place, Places, Size};
 
 mod certificate;
+mod outgoing;
 #[cfg(test)]
 mod tests;
+
+use certificate::{Found, Named};
 
 /// Check a configuration, the files it names, and the disk; exit code 78 says there are faults
 #[derive(Debug, Args)]
@@ -65,6 +68,7 @@ impl Report {
                 };
                 look.at_certificate(&config, clock);
                 look.at_keys(&config);
+                look.at_outgoing(&config, clock.now());
                 look.at_store(&config);
                 look.report
             }
@@ -131,12 +135,24 @@ impl Look {
     }
 
     fn at_certificate(&mut self, config: &Config, clock: &Clock) {
-        let found = certificate::inspect(&config.tls, config.gateway_url.host(), clock.now());
+        let certificate = Named {
+            key: "tls.cert_file",
+            file: &config.tls.cert_file,
+        };
+        let key = Named {
+            key: "tls.key_file",
+            file: &config.tls.key_file,
+        };
+        let host = Some(config.gateway_url.host());
+        self.take(certificate::inspect(certificate, key, host, clock.now()));
+    }
+
+    fn take(&mut self, found: Found) {
         for (key, text) in found.faults {
-            self.fault(key, text);
+            self.fault(&key, text);
         }
         for (key, text) in found.warnings {
-            self.warning(key, text);
+            self.warning(&key, text);
         }
     }
 

@@ -1,40 +1,54 @@
-//! Section `delivery`: how messages go out.
+//! Section `delivery`: how messages get to their recipients.
 
 use std::time::Duration;
 
-use super::kind::{Count, Optional, Path, Period};
+use super::kind::{Count, DeliveryPath, Optional, Path, Period, Tries};
+use super::reading::Reading;
 use super::section::section;
-
-pub use super::kind::DeliveryPath;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
-const DAY: u64 = 24 * HOUR;
+const MONTH: u64 = 30 * 24 * HOUR;
 
 section! {
-    /// How messages go out.
+    /// How messages get to their recipients.
     pub struct Delivery = "delivery" {
-        /// `durable`: a message is on disk before its sender is told that it is accepted. `immediate`: a message
-        /// to a webhook or a peer is on its way at once and written meanwhile; after a crash within that
-        /// moment it may be gone.
+        /// What an accepted message rests on until it is delivered. With `durable` a 202 means that it is on disk.
+        /// With `immediate` messages of our agents that can be delivered at once are kept in memory, which is faster;
+        /// a crash may lose those that are on their way.
         path: DeliveryPath as Path = "durable",
-        /// The most requests under way to one destination.
+        /// The most requests in flight to one destination.
         concurrency: usize as Count<1, 1_000> = "16",
-        /// After this time of failing the sender is told that its message is delayed; not set = never.
-        delay_notice: Option<Duration> as Optional<Period<SECOND, { 30 * DAY }>>,
+        /// After how much failing the sender is told that a delivery is late. Four hours (`4h`) are usual. Without it
+        /// nobody is told before the end.
+        delay_notice: Option<Duration> as Optional<Period<SECOND, MONTH>>,
+    } with {
+        /// When a delivery that failed for the time being is tried again.
+        retry: Retry,
     }
 }
 
 section! {
-    /// When a delivery that failed is tried again. The pause doubles from the first to the longest.
+    /// When a delivery that failed for the time being is tried again. The pause doubles each time, a quarter more or
+    /// less by chance.
     pub struct Retry = "delivery.retry" {
         /// The pause after the first attempt.
         initial: Duration as Period<10, HOUR> = "1s",
-        /// The longest pause, also where the other side asks for more.
-        max: Duration as Period<10, DAY> = "1h",
-        /// The most attempts.
-        attempts: usize as Count<1, 10_000> = "168",
-        /// The longest time from acceptance.
-        give_up: Duration as Period<SECOND, { 30 * DAY }> = "7d",
+        /// The longest pause, at least `initial`; also where a destination asks for a longer one.
+        max: Duration as Period<10, MONTH> = "1h",
+        /// After so many attempts a delivery has failed for good.
+        attempts: u32 as Tries<1, 10_000> = "168",
+        /// After this time a delivery has failed for good.
+        give_up: Duration as Period<SECOND, MONTH> = "7d",
+    }
+}
+
+impl Retry {
+    /// Tells what does not fit together.
+    pub(super) fn check(&self, reading: &mut Reading<'_>) {
+        if self.max < self.initial {
+            let text = "is less than delivery.retry.initial, the first pause; make it longer";
+            reading.fault_of("delivery.retry.max", text.to_owned());
+        }
     }
 }

@@ -9,11 +9,11 @@ use super::section::section;
 const MINUTE: u64 = 60_000;
 
 section! {
-    /// Who is asked for names. Gateways of other domains are found by the DNS.
+    /// Who is asked for records and addresses of other domains.
     pub struct Dns = "dns" {
-        /// The servers to ask, as IP or IP:PORT; none = those of the system.
+        /// The servers to ask. Without any, those of the system are asked (`/etc/resolv.conf`).
         servers: Vec<SocketAddr> as List<NameServer> = "[]",
-        /// How long one server has to answer.
+        /// How long one server may take to answer.
         timeout: Duration as Period<100, MINUTE> = "3s",
     }
 }

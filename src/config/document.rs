@@ -76,14 +76,29 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
-    /// The entry at a path of keys, such as `delivery.retry`.
-    pub(super) fn at(&self, path: &str) -> Option<&Entry> {
-        let mut steps = path.split('.');
-        let mut entry = self.find(steps.next()?)?;
-        for step in steps {
-            entry = entry.value.find(step)?;
+    /// The value under a path such as `limits.recipients`. A key may have dots of its own.
+    pub(super) fn at(&self, path: &str) -> Option<&Self> {
+        self.entries().iter().find_map(|entry| {
+            let rest = path.strip_prefix(entry.key.as_str())?;
+            match rest.strip_prefix('.') {
+                Some(rest) => entry.value.at(rest),
+                None => rest.is_empty().then_some(&entry.value),
+            }
+        })
+    }
+
+    /// The entries, to change them.
+    pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
+        match &mut self.shape {
+            Shape::Map(entries) => entries,
+            _ => &mut [],
         }
-        Some(entry)
+    }
+
+    fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let mut entries = self.entries_mut().iter_mut();
+        let entry = entries.find(|entry| entry.key == key)?;
+        Some(&mut entry.value)
     }
 
     /// Puts a value in the place of whatever stands under the key; `false` if this is no map.
@@ -101,20 +116,17 @@ impl Node {
         true
     }
 
-    /// The map at a path of keys, made if there is nothing.
-    pub(super) fn section(&mut self, path: &str) -> Option<&mut Self> {
-        path.split('.').try_fold(self, Self::child)
-    }
-
-    fn child<'n>(&'n mut self, key: &str) -> Option<&'n mut Self> {
+    /// The map under a key, made if there is nothing.
+    pub(super) fn section(&mut self, key: &str) -> Option<&mut Self> {
         if self.find(key).is_none() {
             self.put(key, Self::new(Origin::Nowhere, Shape::Map(Vec::new())));
         }
-        let Shape::Map(entries) = &mut self.shape else {
-            return None;
-        };
-        let entry = entries.iter_mut().find(|entry| entry.key == key)?;
-        Some(&mut entry.value)
+        self.find_mut(key)
+    }
+
+    /// The value under a path, to change it.
+    pub(super) fn at_mut(&mut self, path: &str) -> Option<&mut Self> {
+        path.split('.').try_fold(self, Self::find_mut)
     }
 }
 

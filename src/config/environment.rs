@@ -86,6 +86,10 @@ mod tests {
             "AMTPD__LIMITS__RECIPIENTS"
         );
         assert_eq!(variable("", "domains"), "AMTPD__DOMAINS");
+        assert_eq!(
+            variable("delivery.retry", "give_up"),
+            "AMTPD__DELIVERY__RETRY__GIVE_UP"
+        );
     }
 
     #[test]

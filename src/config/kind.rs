@@ -12,9 +12,11 @@ mod facts;
 mod files;
 mod names;
 
-pub(super) use facts::{Bytes, Count, Format, Level, Path, PerAddress, Period, Space, Switch};
+pub(super) use facts::{Bytes, Count, Format, Level, Pace, Path, Period, Space, Switch, Tries};
 pub use facts::{DeliveryPath, LogFormat};
-pub(super) use files::{CertificateFile, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl};
+pub(super) use files::{
+    AuthorityFile, CertificateFile, Credential, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl,
+};
 pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 
 /// Whether a key may be left out.
@@ -57,6 +59,8 @@ pub(super) enum Misfit {
     Form,
     /// For this reason, said after the value.
     Because(String),
+    /// For this reason; the value may be a secret and is not shown.
+    Unshown(String),
 }
 
 impl<S: Scalar> Kind for S {
@@ -94,6 +98,7 @@ impl<S: Scalar> Kind for S {
             Ok(value) => Some(value),
             Err(Misfit::Form) => reading.refuse(node, format!("{text:?} is not {}", form())),
             Err(Misfit::Because(reason)) => reading.refuse(node, format!("{text:?} {reason}")),
+            Err(Misfit::Unshown(reason)) => reading.refuse(node, reason),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kind::{Bytes, Count, PerAddress, Period, Space};
+use super::kind::{Bytes, Count, Pace, Period, Space};
 use super::section::section;
 use super::units::Rate;
 
@@ -28,11 +28,7 @@ section! {
         connections_per_address: usize as Count<1, 1_000_000> = "256",
         /// The most requests from one address (IPv6: one /64 network), counted before the caller is known.
         /// As many may come at once.
-        address_rate: Rate as PerAddress = "1000/s",
-        /// Deliveries that the queue holds in memory at a time; the others wait in the database.
-        queue_window: usize as Count<100, 1_000_000> = "20000",
-        /// The most notices of failed deliveries to senders of one domain in an hour.
-        bounces: usize as Count<1, 1_000_000> = "1000",
+        address_rate: Rate as Pace = "1000/s",
         /// The largest head of a request: request line and headers.
         header_size: usize as Bytes<{ 8 * KIB }, MIB> = "32KiB",
         /// How long a TLS handshake may take, with the PROXY protocol header before it.
@@ -47,5 +43,9 @@ section! {
         idle_timeout: Duration as Period<100, { 24 * HOUR }> = "120s",
         /// How long requests and deliveries may go on after the signal to stop.
         shutdown_grace: Duration as Period<0, HOUR> = "30s",
+        /// The most bounces sent for one sender domain in an hour; beyond that failures are recorded only.
+        bounces: usize as Count<1, 1_000_000> = "1000",
+        /// The most deliveries of the queue that are held in memory at a time; the others wait in the database.
+        queue_window: usize as Count<100, 1_000_000> = "20000",
     }
 }

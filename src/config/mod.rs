@@ -10,7 +10,7 @@
 //! Each section is a list of keys in its own file. From that list come the struct, its reading, the
 //! reference page and the file that `amtpd init` writes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -46,16 +46,16 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
-pub use delivery::{Delivery, DeliveryPath, Retry};
+pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
-pub use kind::LogFormat;
+pub use kind::{DeliveryPath, LogFormat};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
-pub use net::NetAllow;
+pub use net::{Allow, Net};
 pub use peers::Peer;
 pub use profile::{Profile, ProfileFault, user_data_folder};
 pub use reading::Places;
@@ -75,15 +75,17 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 15] = [
+const SECTIONS: [&Section; 17] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
+    &Dns::TABLE,
+    &Net::TABLE,
+    &Allow::TABLE,
+    &peers::TABLE,
+    &Peer::TABLE,
     &Store::TABLE,
     &Secrets::TABLE,
-    &Dns::TABLE,
-    &NetAllow::TABLE,
-    &Peer::TABLE,
     &Admin::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
@@ -108,24 +110,22 @@ pub struct Config {
     pub catch_all: Option<Address>,
     /// Where connections are taken.
     pub listen: Listen,
-    /// The certificate of the listeners.
+    /// The certificates of this gateway, and whose it believes.
     pub tls: Tls,
+    /// Who is asked for names.
+    pub dns: Dns,
+    /// Where we connect to.
+    pub net: Net,
+    /// What single domains need.
+    pub peers: BTreeMap<Domain, Peer>,
     /// Where messages are kept.
     pub store: Store,
     /// The key that seals credentials in the database.
     pub secrets: Option<Secrets>,
-    /// Who is asked for names.
-    pub dns: Dns,
-    /// Which addresses are connected to though they are not global.
-    pub net_allow: NetAllow,
-    /// What single domains need, each once.
-    pub peers: Vec<(Domain, Peer)>,
     /// Who may use the admin API.
     pub admin: Admin,
-    /// How messages go out.
+    /// How messages get to their recipients.
     pub delivery: Delivery,
-    /// When they are tried again.
-    pub retry: Retry,
     /// How much of everything.
     pub limits: Limits,
     /// How long what is over is kept.
@@ -168,18 +168,17 @@ impl Config {
         let names = Names::read(reading);
         let listen = Listen::read(reading);
         let tls = Tls::read(reading);
+        let dns = Dns::read(reading);
+        let net = Net::read(reading);
+        let peers = peers::read(reading);
         let store = Store::read(reading);
         let secrets = if reading.has(&Secrets::TABLE) {
             Secrets::read(reading).map(Some)
         } else {
             Some(None)
         };
-        let dns = Dns::read(reading);
-        let net_allow = NetAllow::read(reading);
-        let peers = Peer::read_all(reading);
         let admin = Admin::read(reading);
         let delivery = Delivery::read(reading);
-        let retry = Retry::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
@@ -189,17 +188,18 @@ impl Config {
             check_proxies(listen, reading);
         }
         if let Some(tls) = &tls {
-            check_client_certificate(tls, reading);
+            tls.check(reading);
         }
-        if let Some(retry) = retry.as_ref().filter(|retry| retry.max < retry.initial) {
-            let text = format!(
-                "is shorter than delivery.retry.initial ({:?})",
-                retry.initial
-            );
-            reading.fault_of("delivery.retry.max", text);
+        if let Some(delivery) = &delivery {
+            delivery.retry.check(reading);
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        let ours = |domain: &&Domain| names.domains.contains(domain);
+        for domain in peers.iter().flat_map(BTreeMap::keys).filter(ours) {
+            let text = "is a domain of this gateway, and so no peer; remove it";
+            reading.fault_of(&format!("peers.{domain}"), text.to_owned());
+        }
         let mut agent = |key, agent| resolve(agent, key, &names.domains, reading);
         Some(Self {
             postmaster: agent("postmaster", names.postmaster),
@@ -209,14 +209,13 @@ impl Config {
             domains: names.domains,
             listen: listen?,
             tls: tls?,
+            dns: dns?,
+            net: net?,
+            peers: peers?,
             store: store?,
             secrets: secrets?,
-            dns: dns?,
-            net_allow: net_allow?,
-            peers: peers?,
             admin: admin?,
             delivery: delivery?,
-            retry: retry?,
             limits: limits?,
             retention: retention?,
             log: log?,
@@ -235,26 +234,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
         },
         key: String::new(),
         text: format!("cannot be read: {error}"),
-    }
-}
-
-fn check_client_certificate(tls: &Tls, reading: &mut Reading<'_>) {
-    for (set, key, other) in [
-        (
-            &tls.client_cert_file,
-            "tls.client_cert_file",
-            &tls.client_key_file,
-        ),
-        (
-            &tls.client_key_file,
-            "tls.client_key_file",
-            &tls.client_cert_file,
-        ),
-    ] {
-        if set.is_some() && other.is_none() {
-            let text = "needs its other half; set certificate and key, or neither";
-            reading.fault_of(key, text.to_owned());
-        }
     }
 }
 

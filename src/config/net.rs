@@ -1,4 +1,4 @@
-//! Section `net`: which addresses are connected to.
+//! Section `net`: where we connect to.
 
 use ipnet::IpNet;
 
@@ -6,10 +6,18 @@ use super::kind::{List, Network};
 use super::section::section;
 
 section! {
-    /// Addresses that are connected to though they are not global, by purpose. All others that are loopback,
-    /// private, link-local or reserved are refused, so that a webhook cannot reach into your network.
-    pub struct NetAllow = "net.allow" {
-        /// Where webhooks of agents may be.
+    /// Where this gateway connects to.
+    pub struct Net = "net" {} with {
+        /// The ranges that are not public and are connected to all the same.
+        allow: Allow,
+    }
+}
+
+section! {
+    /// Addresses that are not public (loopback, private, link-local and the like) are not connected to, unless
+    /// they are in one of these ranges. Each list is for one purpose; for peers see `peers`.
+    pub struct Allow = "net.allow" {
+        /// Ranges that webhooks of our agents may be in.
         webhooks: Vec<IpNet> as List<Network> = "[]",
     }
 }

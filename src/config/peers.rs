@@ -1,46 +1,62 @@
-//! Section `peers`: what single domains need.
+//! Section `peers`: what single domains need that others do not.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::kind::{CertificateFile, Optional, PerAddress, PrivateKeyFile, SecretFile, Switch, Url};
+use super::kind::{
+    AuthorityFile, CertificateFile, Credential, Optional, Pace, PrivateKeyFile, Switch, Url,
+};
 use super::reading::Reading;
 use super::secret::Secret;
-use super::section::section;
+use super::section::{Section, section};
+use super::tls::check_pair;
 use super::units::Rate;
 use crate::protocol::{Domain, GatewayUrl};
 
+/// The map of all peers.
+pub(super) const TABLE: Section = Section {
+    name: "peers",
+    about: &[
+        "What single domains need that others do not. Each key is a domain; one that is not named here is found",
+        "by its `_amtp` record.",
+    ],
+    keys: &[],
+};
+
 section! {
-    /// What the gateways of single domains need; others need nothing. The key is the domain.
+    /// What one domain needs. Every key may be left out.
     pub struct Peer = "peers.DOMAIN" {
-        /// Where its gateway is, instead of what its `_amtp` record says.
+        /// Where the domain's gateway is, whatever its `_amtp` record says.
         gateway: Option<GatewayUrl> as Optional<Url>,
-        /// The header `Authorization` to send, such as `Bearer …`; a secret.
-        authorization: Option<Secret> as Optional<SecretFile>,
-        /// The certificate chain to show to it, in PEM, instead of `tls.client_cert_file`.
+        /// What to send as the `Authorization` header of every request, such as `Bearer` with a token.
+        authorization: Option<Secret> as Optional<Credential>,
+        /// The certificate chain in PEM that is shown to this peer, in place of `tls.client_cert_file`. Needs
+        /// `client_key`.
         client_cert: Option<PathBuf> as Optional<CertificateFile>,
-        /// The private key of that certificate, in PEM.
+        /// The private key of `client_cert` in PEM.
         client_key: Option<PathBuf> as Optional<PrivateKeyFile>,
-        /// CA certificates to believe beside the system's and `tls.trusted_ca_file`, in PEM.
-        trusted_ca: Option<PathBuf> as Optional<CertificateFile>,
-        /// Whether its gateway may be at an address that is not global.
+        /// Certificates of authorities in PEM that are believed of this peer, in addition to all others.
+        trusted_ca: Option<PathBuf> as Optional<AuthorityFile>,
+        /// Whether its gateway may have an address that is not public.
         allow_private: bool as Switch = "false",
-        /// The most messages to send to it.
-        rate: Option<Rate> as Optional<PerAddress>,
-        /// Whether messages go to it many at a time, where its record offers that.
+        /// The most requests that are sent to it. Without it there is no such limit.
+        rate: Option<Rate> as Optional<Pace>,
+        /// Whether messages are sent in batches if its gateway takes them.
         batch: bool as Switch = "true",
     }
 }
 
-impl Peer {
-    /// Reads every domain.
-    pub(super) fn read_all(reading: &mut Reading<'_>) -> Option<Vec<(Domain, Self)>> {
-        reading.each(&Self::TABLE, |reading| {
-            let peer = Self::read(reading)?;
-            if peer.client_cert.is_some() != peer.client_key.is_some() {
-                let text = "needs its other half; set client_cert and client_key, or neither";
-                return reading.refuse_domain(&Self::TABLE, "client_cert", text.to_owned());
-            }
-            Some(peer)
-        })
-    }
+/// Reads all peers.
+pub(super) fn read(reading: &mut Reading<'_>) -> Option<BTreeMap<Domain, Peer>> {
+    reading.each(&Peer::TABLE, |domain, reading| {
+        let peer = Peer::read(reading)?;
+        let key = |name| format!("peers.{domain}.{name}");
+        let (certificate, secret) = (key("client_cert"), key("client_key"));
+        let client = [
+            (certificate.as_str(), &peer.client_cert),
+            (secret.as_str(), &peer.client_key),
+        ];
+        check_pair(client, reading);
+        Some(peer)
+    })
 }

@@ -1,12 +1,13 @@
 //! Reading a configuration: the tree of what was written, and the faults found so far.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document::{self, Entry, Node, Origin, Shape};
 use super::environment::{Environment, variable};
 use super::fault::{Fault, Place};
 use super::kind::Kind;
-use super::section::Section;
+use super::section::{EACH, Section, join};
 use super::unknown;
 use crate::protocol::Domain;
 
@@ -22,14 +23,8 @@ impl Places {
     /// The place of a value, such as that of `tls.cert_file`; the whole file if nobody wrote it.
     #[must_use]
     pub fn find(&self, key: &str) -> Place {
-        let mut node = &self.root;
-        for step in key.split('.') {
-            match node.find(step) {
-                Some(entry) => node = &entry.value,
-                None => return self.place(&Origin::Nowhere),
-            }
-        }
-        self.place(&node.origin)
+        let node = self.root.at(key);
+        self.place(node.map_or(&Origin::Nowhere, |node| &node.origin))
     }
 
     pub(super) fn place(&self, origin: &Origin) -> Place {
@@ -56,8 +51,8 @@ pub(super) struct Reading<'a> {
     folder: PathBuf,
     /// The key being read.
     key: String,
-    /// The domain whose section is being read, with what was written for it.
-    domain: Option<(String, Node)>,
+    /// The domain whose section is being read.
+    domain: String,
     faults: Vec<(Origin, String, String)>,
 }
 
@@ -67,7 +62,7 @@ impl<'a> Reading<'a> {
         file: &Path,
         text: String,
         environment: &'a Environment,
-        sections: &[&Section],
+        sections: &[&'static Section],
     ) -> Result<Self, Fault> {
         let root = document::parse(&text).map_err(|unreadable| Fault {
             place: Place::File {
@@ -92,16 +87,17 @@ impl<'a> Reading<'a> {
             },
             environment,
             key: String::new(),
-            domain: None,
+            domain: String::new(),
             faults: Vec::new(),
         };
         reading.override_keys(sections);
+        name_domains(&mut reading.places.root, sections);
         let found = unknown::search(&reading.places.root, sections);
         reading.faults.extend(found);
         Ok(reading)
     }
 
-    fn override_keys(&mut self, sections: &[&Section]) {
+    fn override_keys(&mut self, sections: &[&'static Section]) {
         for (name, steps, value) in self.environment.overrides() {
             let origin = Origin::Variable(name.to_owned());
             if let Err(text) =
@@ -115,7 +111,8 @@ impl<'a> Reading<'a> {
     /// Reads a key; `None` after a fault.
     pub(super) fn key<K: Kind>(&mut self, section: &Section, name: &str) -> Option<K::Value> {
         let key = section.find(name)?;
-        self.key = self.path(section, name);
+        let path = self.path(section, name);
+        self.key.clone_from(&path);
         if let Some(node) = self.written(section, name)? {
             return K::read(&node, self);
         }
@@ -133,88 +130,59 @@ impl<'a> Reading<'a> {
                 (key.noun)(),
                 (key.example)()
             );
-            let path = self.path(section, name);
             self.fault(place, &path, text);
         }
         absent
     }
 
-    /// A key as it is named in faults, with the domain it is about.
-    fn path(&self, section: &Section, key: &str) -> String {
-        match &self.domain {
-            Some((domain, _)) if section.map().is_some() => {
-                format!("{}.{domain}.{key}", section.map().unwrap_or_default())
-            }
-            _ => section.path(key),
-        }
-    }
-
-    /// Reads the section of each domain in a map of domains.
+    /// Reads a section that stands once for each domain.
     pub(super) fn each<T>(
         &mut self,
         section: &Section,
-        read: impl Fn(&mut Self) -> Option<T>,
-    ) -> Option<Vec<(Domain, T)>> {
-        let map = section.map()?;
-        let entries = match self.places.root.at(map) {
-            Some(entry) => entry.value.entries().to_vec(),
-            None => Vec::new(),
+        read: impl Fn(&Domain, &mut Self) -> Option<T>,
+    ) -> Option<BTreeMap<Domain, T>> {
+        let map = section.map().and_then(|path| self.places.root.at(path));
+        let keys = map.map_or(&[][..], Node::entries).iter();
+        // What is no domain is a fault already.
+        let domains: Vec<Domain> = keys.flat_map(|entry| Domain::parse(&entry.key)).collect();
+        let one = |domain: Domain| {
+            domain.as_str().clone_into(&mut self.domain);
+            let value = read(&domain, self);
+            (domain, value)
         };
-        let mut found: Vec<(Domain, T)> = Vec::new();
-        let mut complete = true;
-        for entry in entries {
-            let path = format!("{map}.{}", entry.key);
-            let domain = match Domain::parse(&entry.key) {
-                Ok(domain) => domain,
-                Err(fault) => {
-                    self.fault(entry.origin, &path, format!("is no domain: {fault}"));
-                    complete = false;
-                    continue;
-                }
-            };
-            if found.iter().any(|(other, _)| *other == domain) {
-                let text = format!("{domain} stands twice; keep one");
-                self.fault(entry.origin, &path, text);
-                complete = false;
-                continue;
-            }
-            self.domain = Some((entry.key, entry.value));
-            match read(self) {
-                Some(section) => found.push((domain, section)),
-                None => complete = false,
-            }
-            self.domain = None;
-        }
-        complete.then_some(found)
+        // Every one is looked at before one that failed fails the map.
+        let read: Vec<(Domain, Option<T>)> = domains.into_iter().map(one).collect();
+        let all = read.into_iter();
+        all.map(|(domain, value)| Some((domain, value?))).collect()
     }
 
-    /// Notes a fault of the domain's section that is being read.
-    pub(super) fn refuse_domain<T>(
-        &mut self,
-        section: &Section,
-        key: &str,
-        text: String,
-    ) -> Option<T> {
-        let origin = self
-            .domain
-            .as_ref()
-            .map_or(Origin::Nowhere, |(_, node)| node.origin.clone());
-        let path = self.path(section, key);
-        self.fault(origin, &path, text);
-        None
+    /// The steps to a section in the file, with the domain that is being read.
+    fn steps<'s>(&'s self, section: &Section) -> impl Iterator<Item = &'s str> {
+        section.steps().map(|step| match step {
+            EACH => self.domain.as_str(),
+            step => step,
+        })
+    }
+
+    /// A key as it is named in faults.
+    fn path(&self, section: &Section, key: &str) -> String {
+        self.steps(section)
+            .chain([key])
+            .fold(String::new(), |path, step| join(&path, step))
     }
 
     /// What was written for a key; the outer `None` when its section cannot be read, which is a
     /// fault already.
     fn written(&self, section: &Section, name: &str) -> Option<Option<Node>> {
         let holds_keys = |node: &Node| matches!(node.shape, Shape::Map(_) | Shape::Null);
-        let root = &self.places.root;
-        let map = match (&self.domain, section.name) {
-            (Some((_, node)), _) if section.map().is_some() => Some(node),
-            (_, "") => Some(root),
-            (_, name) => root.at(name).map(|entry| &entry.value),
-        };
-        if !holds_keys(root) || map.is_some_and(|map| !holds_keys(map)) {
+        let mut map = Some(&self.places.root);
+        for step in self.steps(section) {
+            if !map.is_none_or(holds_keys) {
+                return None;
+            }
+            map = map.and_then(|map| map.find(step)).map(|it| &it.value);
+        }
+        if !map.is_none_or(holds_keys) {
             return None;
         }
         let entry = map.and_then(|map| map.find(name));
@@ -222,7 +190,9 @@ impl<'a> Reading<'a> {
     }
 
     fn entry(&self, section: &Section) -> Option<&Entry> {
-        self.places.root.at(section.name)
+        let mut steps = self.steps(section);
+        let first = self.places.root.find(steps.next()?);
+        steps.fold(first, |entry, step| entry?.value.find(step))
     }
 
     /// Whether anything was written of a section.
@@ -239,12 +209,7 @@ impl<'a> Reading<'a> {
 
     /// Notes a fault of a key that reads well but does not fit the others.
     pub(super) fn fault_of(&mut self, key: &str, text: String) {
-        let mut node = Some(&self.places.root);
-        for step in key.split('.') {
-            node = node
-                .and_then(|node| node.find(step))
-                .map(|entry| &entry.value);
-        }
+        let node = self.places.root.at(key);
         let origin = node.map_or(Origin::Nowhere, |node| node.origin.clone());
         self.fault(origin, key, text);
     }
@@ -284,34 +249,36 @@ fn tab_hint(text: &str, place: Option<(usize, usize)>) -> &'static str {
     }
 }
 
+/// Gives domains that are keys their normal form, so that each is found under one name only.
+fn name_domains(root: &mut Node, sections: &[&'static Section]) {
+    for map in sections.iter().filter_map(|section| section.map()) {
+        for entry in root.at_mut(map).map_or(&mut [][..], Node::entries_mut) {
+            if let Ok(domain) = Domain::parse(&entry.key) {
+                entry.key = domain.as_str().to_owned();
+            }
+        }
+    }
+}
+
 fn override_key(
     root: &mut Node,
-    sections: &[&Section],
+    sections: &[&'static Section],
     steps: &[String],
     (origin, value): (&Origin, &str),
 ) -> Result<(), String> {
-    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
-    let (section, name) = match steps.as_slice() {
-        [name] => (String::new(), *name),
-        [path @ .., name] => (path.join("."), *name),
-        [] => return Err("names no key; see the reference of the configuration".to_owned()),
+    let (name, outer) = steps.split_last().expect("a split text has a part");
+    let section = outer.join(".");
+    let Some(structured) = is_structured(sections, &section, name) else {
+        return Err(unknown::variable(sections, &section, name));
     };
-    let section = section.as_str();
-    let table = sections.iter().find(|table| table.name == section);
-    let Some(key) = table.and_then(|table| table.find(name)) else {
-        return Err(unknown::variable(sections, section, name));
-    };
-    let shape = if key.structured {
+    let shape = if structured {
         document::parse(value)
             .map_err(|fault| format!("is not YAML: {}", fault.text))?
             .shape
     } else {
         Shape::Text(value.to_owned())
     };
-    let place = match section {
-        "" => Some(root),
-        section => root.section(section),
-    };
+    let place = outer.iter().try_fold(root, |node, step| node.section(step));
     let node = with_origin(shape, origin);
     let other = place
         .as_ref()
@@ -320,12 +287,23 @@ fn override_key(
     if matches!(other, Some(Origin::Variable(_))) {
         return Err(format!(
             "is set twice, in other cases of letters; keep {}",
-            variable(section, name)
+            variable(&section, name)
         ));
     }
     // A section that is no map is a fault of the file, found elsewhere.
     place.map(|map| map.put(name, node));
     Ok(())
+}
+
+/// Whether a variable's value is YAML and not a plain text; nothing if it sets no key. The map of
+/// sections by domain is set as a whole, because no variable can name a domain.
+fn is_structured(sections: &[&'static Section], section: &str, name: &str) -> Option<bool> {
+    let path = join(section, name);
+    if sections.iter().any(|it| it.map() == Some(path.as_str())) {
+        return Some(true);
+    }
+    let table = sections.iter().find(|table| table.name == section)?;
+    table.find(name).map(|key| key.structured)
 }
 
 fn with_origin(shape: Shape, origin: &Origin) -> Node {
@@ -334,6 +312,16 @@ fn with_origin(shape: Shape, origin: &Origin) -> Node {
             items
                 .into_iter()
                 .map(|item| with_origin(item.shape, origin))
+                .collect(),
+        ),
+        Shape::Map(entries) => Shape::Map(
+            entries
+                .into_iter()
+                .map(|entry| Entry {
+                    origin: origin.clone(),
+                    key: entry.key,
+                    value: with_origin(entry.value.shape, origin),
+                })
                 .collect(),
         ),
         other => other,

@@ -14,8 +14,10 @@ One YAML file, named on the command line (`amtpd serve --config FILE`). This pag
 
 - **Checking.** `amtpd check --config FILE` tells every fault at once, with file and line. An unknown key is a fault.
 - **Environment.** Every key can be set by a variable, which then wins over the file: two underscores stand
-  between section and key, as in `AMTPD__LIMITS__MESSAGE_SIZE=1MiB` or `AMTPD__DELIVERY__RETRY__MAX=30m`. Letter case does not matter. Lists are
-  written as in YAML: `AMTPD__DOMAINS='[example.com, example.org]'`.
+  before each step to the key, as in `AMTPD__LIMITS__MESSAGE_SIZE=1MiB` and `AMTPD__DELIVERY__RETRY__MAX=30m`.
+  Letter case does not matter. Lists are written as in YAML: `AMTPD__DOMAINS='[example.com, example.org]'`.
+  No variable can name a domain, so all peers are set together, in place of those in the file:
+  `AMTPD__PEERS='{partner.example: {rate: 50/s}}'`.
 - **Durations** are whole numbers with a unit: `300ms`, `5s`, `10m`, `2h`, `7d`.
 - **Sizes** are bytes: `512B`, `64KiB`, `10MiB`, `1GiB`. Without a unit they are bytes as well.
 - **Rates** are `100/s`, `600/m` or `50/h`.
@@ -49,12 +51,12 @@ fn entry(section: &Section, key: &Key) -> String {
         None if key.is_required() => "Required.".to_owned(),
         None => "Optional.".to_owned(),
     };
-    let variable = match section.map() {
+    let set_by = match section.map() {
+        Some(map) => format!("none of its own; `{}` sets all", variable("", map)),
         None => format!("`{}`", variable(section.name, key.name)),
-        Some(_) => "none; set it in the file".to_owned(),
     };
     format!(
-        "### `{}`\n\n{}\n\n- {needed}\n- Value: {}, such as `{}`.\n- Variable: {variable}.\n",
+        "### `{}`\n\n{}\n\n- {needed}\n- Value: {}, such as `{}`.\n- Variable: {set_by}.\n",
         section.path(key.name),
         prose(key.doc),
         (key.noun)(),

@@ -15,7 +15,7 @@ section! {
         settled: Duration as Period<SECOND, TEN_YEARS> = "7d",
         /// How long a message stays in the database after its reader acknowledged it.
         acknowledged: Duration as Period<SECOND, TEN_YEARS> = "1d",
-        /// How long the record of a delivery that failed is kept, to be looked at and replayed.
+        /// How long the record of a delivery that failed for good is kept.
         dead_letters: Duration as Period<SECOND, TEN_YEARS> = "30d",
     }
 }

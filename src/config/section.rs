@@ -2,16 +2,21 @@
 //!
 //! `section!` turns one list of keys into the typed struct, the code that reads it, and [`Section`],
 //! the table behind the search for unknown keys, the reference page and the file `init` writes.
+//!
+//! A section inside another one has a dot in its name (`delivery.retry`). One that stands once for
+//! each domain has the step [`EACH`] (`peers.DOMAIN`); the map of these is a section without keys.
 
 use super::kind::{Kind, Presence};
 
-/// The step that stands for any domain in the name of a section.
-pub(super) const DOMAIN: &str = "DOMAIN";
+/// The step of a section's name that stands for any domain.
+pub(super) const EACH: &str = "DOMAIN";
+
+/// What is written for [`EACH`] in examples.
+const ANY_DOMAIN: &str = "partner.example";
 
 /// A section of the file; the keys at the top level are one without a name.
 pub(super) struct Section {
-    /// A path of keys, such as `delivery.retry`. Its last step may be [`DOMAIN`]: then there is one
-    /// such section for each domain.
+    /// The steps from the top level, with dots between.
     pub(super) name: &'static str,
     /// What it is for.
     pub(super) about: &'static [&'static str],
@@ -59,24 +64,59 @@ impl Section {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    /// The map of domains it stands in, if it is one of many.
-    pub(super) fn map(&self) -> Option<&'static str> {
-        self.name.strip_suffix(DOMAIN)?.strip_suffix('.')
+    /// A key as the reference names it: `limits.message_size`.
+    pub(super) fn path(&self, key: &str) -> String {
+        join(self.name, key)
     }
 
-    /// A key as it is named in faults: `limits.message_size`.
-    pub(super) fn path(&self, key: &str) -> String {
-        match (self.name, key) {
-            ("", key) => key.to_owned(),
-            (section, "") => section.to_owned(),
-            (section, key) => format!("{section}.{key}"),
+    /// The steps to it from the top level.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &'static str> {
+        self.name.split('.').filter(|step| !step.is_empty())
+    }
+
+    /// The last step to it.
+    pub(super) fn step(&self) -> &'static str {
+        self.steps().last().unwrap_or_default()
+    }
+
+    /// The last step to it in an example.
+    pub(super) fn sample(&self) -> &'static str {
+        match self.step() {
+            EACH => ANY_DOMAIN,
+            step => step,
         }
     }
+
+    /// The map that has this section once for each domain: `peers` of `peers.DOMAIN`.
+    pub(super) fn map(&self) -> Option<&'static str> {
+        self.name.strip_suffix(EACH)?.strip_suffix('.')
+    }
+
+    /// The sections directly inside it.
+    pub(super) fn inner<'a>(
+        &'a self,
+        sections: &'a [&'static Self],
+    ) -> impl Iterator<Item = &'static Self> + 'a {
+        let parent = |section: &Self| section.name.rsplit_once('.').map_or("", |(name, _)| name);
+        let inside =
+            move |section: &&Self| !section.name.is_empty() && parent(section) == self.name;
+        sections.iter().copied().filter(inside)
+    }
+}
+
+/// A path with one more step; the path of the top level is empty.
+pub(super) fn join(path: &str, step: &str) -> String {
+    let dot = if path.is_empty() || step.is_empty() {
+        ""
+    } else {
+        "."
+    };
+    format!("{path}{dot}{step}")
 }
 
 /// Declares a section: the struct, its table and how it is read. A field is written
 /// `name: Type as Kind`, with `= "default"` unless it is required, and with its key before it
-/// where the field is named otherwise.
+/// where the field is named otherwise. The sections inside it follow after `with`.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -85,7 +125,12 @@ macro_rules! section {
                 $(#[doc = $doc:literal])+
                 $($key:literal)? $field:ident: $type:ty as $kind:ty $(= $default:literal)?
             ),* $(,)?
-        }
+        } $(with {
+            $(
+                $(#[doc = $inner_doc:literal])+
+                $inner:ident: $Inner:ty
+            ),+ $(,)?
+        })?
     ) => {
         $(#[doc = $about])+
         #[derive(Debug, Clone)]
@@ -94,6 +139,10 @@ macro_rules! section {
                 $(#[doc = $doc])+
                 pub $field: $type,
             )*
+            $($(
+                $(#[doc = $inner_doc])+
+                pub $inner: $Inner,
+            )+)?
         }
 
         impl $Section {
@@ -121,7 +170,11 @@ macro_rules! section {
                         $crate::config::section::first!($($key,)? stringify!($field)),
                     );
                 )*
-                Some(Self { $($field: $field?),* })
+                $($(let $inner = <$Inner>::read(reading);)+)?
+                Some(Self {
+                    $($field: $field?,)*
+                    $($($inner: $inner?,)+)?
+                })
             }
         }
     };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::SECTIONS;
 use super::reference::prose;
-use super::section::{DOMAIN, Key, Section};
+use super::section::{Key, Section};
 
 const WIDTH: usize = 96;
 
@@ -17,35 +17,25 @@ pub fn template(given: &[(&str, String)]) -> String {
         "# Configuration of amtpd. Check it with `amtpd check`; every key can also be set by the\n\
                     # environment, such as AMTPD__LIMITS__MESSAGE_SIZE=1MiB.\n"
             .to_owned();
-    let mut open: Vec<&str> = Vec::new();
     for section in SECTIONS {
-        file.push('\n');
+        if section.steps().count() <= 1 {
+            file.push('\n');
+        }
         if section.name.is_empty() {
             write_keys(&mut file, section, given, "");
         } else {
-            write_section(&mut file, section, given, &mut open);
+            write_section(&mut file, section, given);
         }
     }
     file
 }
 
-fn write_section(
-    file: &mut String,
-    section: &Section,
-    given: &[(&str, String)],
-    open: &mut Vec<&'static str>,
-) {
-    let steps: Vec<&'static str> = section.name.split('.').collect();
-    let shared = open
-        .iter()
-        .zip(&steps)
-        .take_while(|(one, other)| one == other)
-        .count();
-    *open = steps.clone();
-    let indent = "  ".repeat(shared);
+fn write_section(file: &mut String, section: &Section, given: &[(&str, String)]) {
+    let indent = "  ".repeat(section.steps().count() - 1);
     comment(file, &prose(section.about), &indent);
-    if section.keys.is_empty() {
-        let _ = writeln!(file, "{}: {{}}", section.name);
+    let name = section.sample();
+    if section.keys.is_empty() && section.inner(&SECTIONS).next().is_none() {
+        let _ = writeln!(file, "{indent}{name}: {{}}");
         return;
     }
     let needs = section.keys.iter().any(Key::is_required);
@@ -53,21 +43,14 @@ fn write_section(
         .keys
         .iter()
         .any(|key| value(given, section, key).is_some());
-    // A section with required keys is on as soon as it stands there, and so is that of a domain.
+    // A section with required keys is on as soon as it stands there; a domain is only an example.
     let off = if (needs || section.map().is_some()) && !set {
         "#"
     } else {
         ""
     };
-    for (depth, step) in steps.iter().enumerate().skip(shared) {
-        let step = if *step == DOMAIN {
-            "partner.example"
-        } else {
-            step
-        };
-        let _ = writeln!(file, "{}{off}{step}:", "  ".repeat(depth));
-    }
-    write_keys(file, section, given, &"  ".repeat(steps.len()));
+    let _ = writeln!(file, "{indent}{off}{name}:");
+    write_keys(file, section, given, &(indent + "  "));
 }
 
 fn write_keys(file: &mut String, section: &Section, given: &[(&str, String)], indent: &str) {

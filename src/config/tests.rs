@@ -7,15 +7,26 @@ use std::time::Duration;
 
 use super::*;
 
+mod nested;
+mod peers;
+
 /// A folder with the files a configuration names.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["cert.pem", "key.pem"] {
+        fs::create_dir(folder.path().join("tls")).unwrap();
+        for file in [
+            "cert.pem",
+            "key.pem",
+            "tls/cert.pem",
+            "tls/key.pem",
+            "tls/ca.pem",
+        ] {
             fs::write(folder.path().join(file), "x").unwrap();
         }
+        fs::write(folder.path().join("partner.key"), "Bearer hidden\n").unwrap();
         fs::write(folder.path().join("admin.key"), "adm_0123456789abcdef\n").unwrap();
         let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
         fs::write(folder.path().join("secrets.key"), key).unwrap();
@@ -358,7 +369,7 @@ fn a_file_that_is_not_there_empty_or_no_map_is_a_fault() {
     let faults = folder.load("- a\n", &[]).unwrap_err();
     assert_eq!(
         faults,
-        ["amtpd.yaml:1:1: must hold keys, such as `domains: [example.com]`"]
+        ["amtpd.yaml:1:1: must hold keys, such as `domains: [\"example.com\"]`"]
     );
 }
 
@@ -372,6 +383,15 @@ fn variables_that_set_nothing_are_faults() {
         ),
         (vec![("AMTPD__LIMITS", "1")], "sets no key"),
         (vec![("AMTPD__A__B__C", "1")], "sets no key"),
+        (
+            vec![("AMTPD__DELIVERY__RETRY__MAXI", "1h")],
+            "did you mean AMTPD__DELIVERY__RETRY__MAX?",
+        ),
+        (vec![("AMTPD__DELIVERY__RETRY", "1h")], "sets no key"),
+        (
+            vec![("AMTPD__NET__ALLOW__WEBHOOKS", "10.0.0.0/8")],
+            "net.allow.webhooks: must be a list",
+        ),
         (vec![("AMTPD__DOMAINS", "[a")], "is not YAML"),
         (vec![("AMTPD__DOMAINS", "a.example")], "must be a list"),
         (
@@ -431,13 +451,13 @@ fn the_written_file_loads_and_so_do_its_comments() {
     assert_eq!(config.listen.ops, Some("127.0.0.1:9090".parse().unwrap()));
     assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     // A commented key stands without a blank after its sign: taking the sign away sets it.
-    fs::create_dir(folder.path("tls")).unwrap();
-    fs::copy(folder.path("cert.pem"), folder.path("tls/cert.pem")).unwrap();
-    fs::copy(folder.path("key.pem"), folder.path("tls/key.pem")).unwrap();
     let set: Vec<String> = text.lines().map(uncommented).collect();
     let config = folder.load(&set.join("\n"), &[]).unwrap();
     assert_eq!(config.abuse.unwrap().as_str(), "ops@example.com");
     assert!(config.secrets.is_some());
+    assert_eq!(config.delivery.retry.attempts, 168);
+    let peer = config.peers.into_values().next().unwrap();
+    assert_eq!(peer.authorization.unwrap().reveal(), "Bearer hidden");
 }
 
 fn uncommented(line: &str) -> String {

@@ -2,194 +2,119 @@
 
 use super::document::{Entry, Node, Origin, Shape};
 use super::environment;
-use super::section::{DOMAIN, Section};
+use super::section::{EACH, Section, join};
+use crate::protocol::Domain;
 
 /// A fault without its line: place, key, text.
 type Found = (Origin, String, String);
 
 /// Every unknown key, every key that stands twice and every section that is none.
-pub(super) fn search(root: &Node, sections: &[&Section]) -> Vec<Found> {
-    if map(root).is_none() {
-        let text = "must hold keys, such as `domains: [example.com]`".to_owned();
-        return vec![(root.origin.clone(), String::new(), text)];
-    }
-    search_level((&root.origin, root), "", "", sections)
+pub(super) fn search(root: &Node, sections: &[&'static Section]) -> Vec<Found> {
+    let mut search = Search {
+        sections,
+        found: Vec::new(),
+    };
+    search.look(sections[0], root, (&root.origin, ""));
+    search.found
 }
 
-/// Looks at the keys under a path; `shown` is the path as it was written.
-fn search_level(
-    (origin, node): (&Origin, &Node),
-    path: &str,
-    shown: &str,
-    sections: &[&Section],
-) -> Vec<Found> {
-    let Some(entries) = map(node) else {
-        let text = format!("must hold keys{}", example(path, sections));
-        return vec![(origin.clone(), shown.to_owned(), text)];
-    };
-    let mut found = twice(entries, shown);
-    for entry in entries {
-        let below = join(path, &entry.key);
-        let shown = join(shown, &entry.key);
-        let own = sections.iter().find(|section| section.name == path);
-        if path.ends_with(DOMAIN) || own.is_none_or(|section| section.find(&entry.key).is_none()) {
-            if let Some(section) = sections
-                .iter()
-                .find(|section| section.map() == Some(&below))
-            {
-                found.extend(search_domains(entry, section, &shown, sections));
-                continue;
-            }
-            if is_path(&below, sections) {
-                found.extend(search_level(
-                    (&entry.origin, &entry.value),
-                    &below,
-                    &shown,
-                    sections,
-                ));
-                continue;
+struct Search<'a> {
+    sections: &'a [&'static Section],
+    found: Vec<Found>,
+}
+
+impl Search<'_> {
+    /// Looks at a section and those inside it. `origin` is its key's, `path` its name in faults.
+    fn look(&mut self, section: &Section, node: &Node, (origin, path): (&Origin, &str)) {
+        let Some(entries) = map(node) else {
+            let text = format!("must hold keys{}", self.example(section));
+            return self.found.push((origin.clone(), path.to_owned(), text));
+        };
+        self.twice(entries, path);
+        for entry in entries {
+            let path = join(path, &entry.key);
+            match self.inner(section, &entry.key) {
+                Some(inner) => self.look_inside(inner, entry, &path),
+                None if section.find(&entry.key).is_some() => {}
+                None => self.unknown(section, entry, path),
             }
         }
-        if own.is_none_or(|section| section.find(&entry.key).is_none()) {
-            let text = unknown(entry, path, sections);
-            found.push((entry.origin.clone(), shown, text));
+    }
+
+    fn look_inside(&mut self, inner: &Section, entry: &Entry, path: &str) {
+        if inner.step() == EACH && Domain::parse(&entry.key).is_err() {
+            let text = format!("is not a domain, such as `{}`", inner.sample());
+            return self
+                .found
+                .push((entry.origin.clone(), path.to_owned(), text));
+        }
+        self.look(inner, &entry.value, (&entry.origin, path));
+    }
+
+    fn inner(&self, section: &Section, key: &str) -> Option<&'static Section> {
+        let mut inner = section.inner(self.sections);
+        inner.find(|inner| inner.step() == key || inner.step() == EACH)
+    }
+
+    fn example(&self, section: &Section) -> String {
+        let key = section.keys.first();
+        let inner = section.inner(self.sections).next();
+        match (key, inner) {
+            (Some(key), _) => format!(", such as `{}: {}`", key.name, (key.example)()),
+            (None, Some(inner)) => format!(", such as `{}`", inner.sample()),
+            (None, None) => String::new(),
         }
     }
-    found
-}
 
-/// Looks at the section of each domain.
-fn search_domains(
-    entry: &Entry,
-    section: &Section,
-    shown: &str,
-    sections: &[&Section],
-) -> Vec<Found> {
-    let Some(domains) = map(&entry.value) else {
-        let text = "must hold domains, each with keys of its own".to_owned();
-        return vec![(entry.origin.clone(), shown.to_owned(), text)];
-    };
-    let mut found = twice(domains, shown);
-    for domain in domains {
-        let shown = join(shown, &domain.key);
-        found.extend(search_level(
-            (&domain.origin, &domain.value),
-            section.name,
-            &shown,
-            sections,
-        ));
+    fn twice(&mut self, entries: &[Entry], path: &str) {
+        for (index, entry) in entries.iter().enumerate() {
+            if entries[..index].iter().any(|other| other.key == entry.key) {
+                let text = "stands twice; keep one".to_owned();
+                let key = join(path, &entry.key);
+                self.found.push((entry.origin.clone(), key, text));
+            }
+        }
     }
-    found
-}
 
-/// Whether a section has this path, or stands below it.
-fn is_path(path: &str, sections: &[&Section]) -> bool {
-    sections.iter().any(|section| {
-        section
-            .name
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
-}
-
-fn join(path: &str, key: &str) -> String {
-    match path {
-        "" => key.to_owned(),
-        path => format!("{path}.{key}"),
+    fn unknown(&mut self, section: &Section, entry: &Entry, path: String) {
+        let text = match nearest(self.sections, section, &entry.key) {
+            Some(meant) => format!("is no key; did you mean `{meant}`?"),
+            None => format!("is no key{}", known(self.sections, section)),
+        };
+        self.found.push((entry.origin.clone(), path, text));
     }
-}
-
-fn example(path: &str, sections: &[&Section]) -> String {
-    sections
-        .iter()
-        .find(|section| section.name == path)
-        .and_then(|section| section.keys.first())
-        .map_or(String::new(), |key| {
-            format!(", such as `{}: {}`", key.name, (key.example)())
-        })
 }
 
 fn map(node: &Node) -> Option<&[Entry]> {
     matches!(node.shape, Shape::Map(_) | Shape::Null).then(|| node.entries())
 }
 
-fn twice(entries: &[Entry], section: &str) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        if entries[..index].iter().any(|other| other.key == entry.key) {
-            let key = if section.is_empty() {
-                entry.key.clone()
-            } else {
-                format!("{section}.{}", entry.key)
-            };
-            found.push((
-                entry.origin.clone(),
-                key,
-                "stands twice; keep one".to_owned(),
-            ));
-        }
-    }
-    found
+/// The keys of a section and the sections inside it.
+fn names(sections: &[&'static Section], section: &Section) -> Vec<&'static str> {
+    let keys = section.keys.iter().map(|key| key.name);
+    keys.chain(section.inner(sections).map(Section::step))
+        .collect()
 }
 
-fn unknown(entry: &Entry, path: &str, sections: &[&Section]) -> String {
-    match nearest(sections, path, &entry.key) {
-        Some(meant) => format!("is no key; did you mean `{meant}`?"),
-        None => format!("is no key{}", known(path, sections)),
-    }
-}
-
-fn known(path: &str, sections: &[&Section]) -> String {
-    let names = names(path, sections);
+fn known(sections: &[&'static Section], section: &Section) -> String {
+    let names = names(sections, section);
     if names.is_empty() {
-        return format!("; `{path}` has none in this version");
+        return format!("; `{}` has none in this version", section.name);
     }
     format!("; known here: {}", names.join(", "))
 }
 
-/// What may stand under a path: keys, and the first steps of what is below.
-fn names(path: &str, sections: &[&Section]) -> Vec<String> {
-    let own = sections.iter().filter(|section| section.name == path);
-    let mut names: Vec<String> = own
-        .flat_map(|section| section.keys)
-        .map(|key| key.name.to_owned())
-        .collect();
-    for section in sections.iter().filter(|section| !section.name.is_empty()) {
-        let rest = match path {
-            "" => Some(section.name),
-            path => section
-                .name
-                .strip_prefix(path)
-                .and_then(|rest| rest.strip_prefix('.')),
-        };
-        let step = rest.and_then(|rest| rest.split('.').next());
-        if let Some(step) = step.filter(|step| !names.iter().any(|name| name == step)) {
-            names.push(step.to_owned());
-        }
-    }
-    names
-}
-
 /// What to say to a variable that sets no key.
-pub(super) fn variable(sections: &[&Section], section: &str, name: &str) -> String {
-    let settable = sections.iter().filter(|table| table.map().is_none());
-    let meant = settable.flat_map(|table| {
-        let variables = table
-            .keys
-            .iter()
-            .map(|key| environment::variable(table.name, key.name));
-        variables.collect::<Vec<_>>()
-    });
-    if section
-        .split('.')
-        .next()
-        .is_some_and(|first| sections.iter().any(|table| table.map() == Some(first)))
-    {
-        return format!(
-            "sets no key; `{}` is set in the file only",
-            section.split('.').next().unwrap_or_default()
-        );
+pub(super) fn variable(sections: &[&'static Section], section: &str, name: &str) -> String {
+    let begins = |map: &&str| section == *map || section.starts_with(&format!("{map}."));
+    if let Some(map) = sections.iter().filter_map(|it| it.map()).find(begins) {
+        let whole = environment::variable("", map);
+        return format!("sets no key; {whole} sets all of `{map}`, as a map in YAML");
     }
+    let meant = sections.iter().flat_map(|table| match table.map() {
+        Some(map) => vec![environment::variable("", map)],
+        None => variables(table),
+    });
     let given = environment::variable(section, name);
     match closest(&given, meant) {
         Some(meant) => format!("sets no key; did you mean {meant}?"),
@@ -197,9 +122,16 @@ pub(super) fn variable(sections: &[&Section], section: &str, name: &str) -> Stri
     }
 }
 
-/// The key that was meant: one of the same place, or the same name elsewhere.
-fn nearest(sections: &[&Section], path: &str, given: &str) -> Option<String> {
-    closest(given, names(path, sections).into_iter()).or_else(|| {
+fn variables(section: &Section) -> Vec<String> {
+    let keys = section.keys.iter();
+    keys.map(|key| environment::variable(section.name, key.name))
+        .collect()
+}
+
+/// The key that was meant: one of the same section, a section in it, or the same name elsewhere.
+fn nearest(sections: &[&'static Section], section: &Section, given: &str) -> Option<String> {
+    let here = names(sections, section).into_iter().map(str::to_owned);
+    closest(given, here).or_else(|| {
         let holds = |section: &&&Section| section.find(given).is_some();
         sections
             .iter()

@@ -51,7 +51,7 @@ impl Outgoing {
             authorization: None,
             batch: true,
         };
-        let allowed = AddressFilter::allowing(&config.net_allow.webhooks);
+        let allowed = AddressFilter::allowing(&config.net.allow.webhooks);
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
         Ok(Self {
             discovery,

@@ -171,6 +171,7 @@ impl Intake {
         }
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
+        let believed = envelope.trust != Trust::Unverified;
         let acceptance = self.judge(envelope).await?;
         if origin == Origin::Peer {
             self.note_bounce(&acceptance.envelope).await?;
@@ -185,6 +186,7 @@ impl Intake {
             message_id: acceptance.envelope.message_id.clone(),
             sender,
             origin,
+            believed,
             request_id,
             addresses,
             way: Way::Early(Vec::new()),

@@ -31,6 +31,7 @@ pub struct Taken {
     pub(super) message_id: MessageId,
     pub(super) sender: Address,
     pub(super) origin: Origin,
+    pub(super) believed: bool,
     pub(super) request_id: String,
     pub(super) addresses: Vec<Address>,
     pub(super) way: Way,
@@ -45,6 +46,18 @@ pub(super) enum Way {
 }
 
 impl Taken {
+    /// Who sent it.
+    #[must_use]
+    pub const fn sender(&self) -> &Address {
+        &self.sender
+    }
+
+    /// Whether the sender showed a credential or is vouched for.
+    #[must_use]
+    pub const fn is_believed(&self) -> bool {
+        self.believed
+    }
+
     /// The answer; on the durable path, once the message is on disk.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Which addresses we connect to (AMTP 1.0, section 9: a gateway is no way into its own network).
 //!
 //! What is not global unicast is refused unless the operator allows its range for the purpose.
-//! An IPv6 address that carries an IPv4 one is judged by both.
+//! An IPv6 address that carries an IPv4 one is refused in itself: a network may translate it to an
+//! inner address. Only the IPv4-mapped form of an allowed IPv4 address is that address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -150,11 +151,15 @@ mod tests {
             ("192.0.0.8", "reserved"),
             ("192.0.2.1", "documentation"),
             ("192.168.1.1", "private"),
+            ("192.88.99.1", "6to4 relay"),
+            ("198.18.0.0", "benchmarking"),
             ("198.19.255.255", "benchmarking"),
+            ("198.51.100.200", "documentation"),
             ("203.0.113.7", "documentation"),
             ("224.0.0.1", "multicast"),
             ("255.255.255.255", "broadcast"),
             ("240.0.0.1", "reserved"),
+            ("255.255.255.254", "reserved"),
             ("::", "unspecified"),
             ("::1", "loopback"),
             ("::ffff:8.8.8.8", "IPv4-mapped"),
@@ -180,10 +185,22 @@ mod tests {
         }
         for address in [
             "8.8.8.8",
-            "100.63.0.1",
+            "1.0.0.0",
+            "9.255.255.255",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "172.15.255.255",
             "172.32.0.1",
             "192.0.1.1",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:200::1",
+            "2001:db7:ffff::1",
             "2606:4700::1111",
+            "3ffe::1",
         ] {
             assert_eq!(
                 AddressFilter::public().check(ip(address)),
@@ -204,6 +221,11 @@ mod tests {
         assert_eq!(filter.check(ip("fd00::1")), Ok(()));
         assert!(filter.check(ip("10.0.0.1")).is_err());
         assert!(filter.check(ip("::1")).is_err());
+        for carrying in ["::7f00:5", "64:ff9b::7f00:5", "2002:7f00:5::"] {
+            assert!(filter.check(ip(carrying)).is_err(), "{carrying}");
+        }
+        let fault = filter.check(ip("10.0.0.1")).unwrap_err();
+        assert_eq!(fault.to_string(), "10.0.0.1 is not connected to: private");
         assert_eq!(AddressFilter::any().check(ip("10.0.0.1")), Ok(()));
         assert_eq!(AddressFilter::any().check(ip("::1")), Ok(()));
     }

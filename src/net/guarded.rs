@@ -1,43 +1,55 @@
 //! Connections to others: every one goes through here.
 //!
 //! - A name is resolved once, every address is checked, and the connection goes to a checked one:
-//!   no second look-up, no redirect, no proxy, nothing from the environment.
-//! - All addresses of a host are tried in turn.
+//!   no second look-up, no redirect, no proxy.
+//! - The addresses of a host are tried in turn until one shakes hands.
 //! - TLS 1.3 with gateways, 1.2 or newer with others; the certificate must be valid for the host.
-//! - HTTP/2 where the other side speaks it. Connections are kept and shared; pings find dead ones.
-//! - Every answer is bounded in size and time.
+//! - HTTP/2 where the other side speaks it. Connections are kept and shared; pings find dead ones,
+//!   and one on which time ran out takes no further request.
+//! - Every answer is bounded in size and time, its headers in number and size.
 
 mod connect;
 mod fault;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::http::{Extensions, HeaderMap, StatusCode};
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::dns::Resolver;
 use super::filter::AddressFilter;
 use super::roots;
 use crate::clock::Clock;
-use connect::{Connector, Reached};
+use connect::Connector;
+use stream::Reached;
 
 pub use super::roots::FileFault;
 pub use fault::NetFault;
 
-/// Windows that let a batch of 4 MiB go without waiting for the other side.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Pings find a connection whose other end is gone, also one on which time ran out.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// What the other side may send ahead of our reading: most answers come in one go over a long
+/// link. How far ahead we may send is theirs to say.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Pings find a connection whose other end is gone, used or not.
+const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
-const HEAD: usize = 64 * 1024;
+/// The most that is read of an answer's head, in bytes; over HTTP/1.1, whose buffer grows by
+/// doubling, up to twice as much. There the number of headers has a limit of its own.
+const HEAD: u32 = 64 * 1024;
+const HEADERS: usize = 128;
+/// How many unused HTTP/1.1 connections are kept for one host.
+const KEPT: usize = 8;
 
 /// Which versions of TLS are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,23 +156,7 @@ impl GuardedClient {
         let mut config = roots::config(versions, believed, options.client_identity.as_ref())?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let clock = options.clock.clone();
-        let idle = options.times.idle;
-        let connector = Connector::new(options, config);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(idle)
-            .pool_max_idle_per_host(8)
-            .http1_max_headers(128)
-            .http1_read_buf_exact_size(HEAD)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-            .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(PING_WITHIN)
-            .http2_keep_alive_while_idle(true)
-            .retry_canceled_requests(true)
-            .build(connector);
+        let client = pool(options.times.idle).build(Connector::new(options, config));
         Ok(Self { client, clock })
     }
 
@@ -170,16 +166,17 @@ impl GuardedClient {
     /// [`NetFault`] says how far it came.
     pub async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         limits: AnswerLimits,
     ) -> Result<Answer, NetFault> {
         let host = host_of(request.uri());
-        let exchange = self.exchange(request, limits, &host);
+        let used = capture_connection(&mut request);
+        let exchange = self.exchange(request, limits.size, &host);
         match self.clock.within(limits.time, exchange).await {
-            Some(outcome) => outcome,
+            Some(outcome) => outcome.map_err(|fault| fault.with_alert(alert_of(&used))),
             None => Err(NetFault::TimedOut {
                 host,
-                phase: "the answer",
+                phase: give_up(&used),
             }),
         }
     }
@@ -187,7 +184,7 @@ impl GuardedClient {
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-        limits: AnswerLimits,
+        size: usize,
         host: &str,
     ) -> Result<Answer, NetFault> {
         let answer = self
@@ -198,19 +195,79 @@ impl GuardedClient {
         let remote = answer
             .extensions()
             .get::<Reached>()
-            .map(|reached| reached.0);
+            .map(|reached| reached.remote);
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, limits.size)
-            .collect()
-            .await
-            .map_err(|error| NetFault::of_body(host, limits.size, error.as_ref()))?;
         Ok(Answer {
             status: head.status,
             headers: head.headers,
-            body: body.to_bytes(),
+            body: read(body, size, host).await?,
             remote,
         })
     }
+}
+
+/// How connections are kept and spoken on.
+fn pool(idle: Duration) -> hyper_util::client::legacy::Builder {
+    let mut pool = Client::builder(TokioExecutor::new());
+    pool.pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(idle)
+        .pool_max_idle_per_host(KEPT)
+        .http1_max_headers(HEADERS)
+        .http1_max_buf_size(HEAD as usize)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEAD)
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_WITHIN)
+        .http2_keep_alive_while_idle(true)
+        // Only what never left is sent again.
+        .retry_canceled_requests(true);
+    pool
+}
+
+/// Reads a body of at most `limit` bytes. Its pieces are put together as they come: kept apart,
+/// pieces of one byte would cost many times their size.
+async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, NetFault> {
+    let too_large = || NetFault::TooLarge {
+        host: host.to_owned(),
+        limit,
+    };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| NetFault::of(host, &error))?;
+        if let Ok(piece) = frame.into_data() {
+            if piece.len() > limit - whole.len() {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&piece);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// Takes the connection on which time ran out out of use, and says what was waited for.
+///
+/// Other requests on it go on; it closes after the last. Its other end may answer pings and
+/// nothing else, so pings alone would keep it for ever.
+fn give_up(used: &CaptureConnection) -> &'static str {
+    match used.connection_metadata().as_ref() {
+        Some(connected) => {
+            connected.poison();
+            "the answer"
+        }
+        None => "the connection",
+    }
+}
+
+/// What TLS said on the connection after its handshake.
+fn alert_of(used: &CaptureConnection) -> Option<String> {
+    let mut known = Extensions::new();
+    used.connection_metadata().as_ref()?.get_extras(&mut known);
+    known.get::<Reached>()?.alert()
 }
 
 fn host_of(uri: &Uri) -> String {

@@ -46,7 +46,8 @@ pub(super) fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), FileFaul
     Ok(())
 }
 
-/// Those the system believes. A system that believes nobody is no fault: there may be files.
+/// Those the system believes: where OpenSSL looks, or where `SSL_CERT_FILE` and `SSL_CERT_DIR`
+/// say. A system that believes nobody is no fault: there may be files.
 pub(super) fn of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

@@ -38,16 +38,28 @@ impl Store {
         self.0.committing.commit(Assign { mid, seqs, wire }).await
     }
 
+    /// The number of the message that travelled under this id beside its own.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_alias(&self, id: &MessageId) -> Result<Option<i64>, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement =
+            Statement::new("SELECT mid FROM wire_ids WHERE wire_id = ?").bind(id.as_str());
+        let row = reader.row(statement).await?;
+        Ok(row.map(|row| row.int(0)).transpose()?)
+    }
+
     /// The own id of the message that travelled under this id.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn find_aliased(&self, id: &MessageId) -> Result<Option<MessageId>, StoreError> {
+        let Some(mid) = self.find_alias(id).await? else {
+            return Ok(None);
+        };
         let mut reader = self.reader().await?;
-        let statement = Statement::new(
-            "SELECT m.message_id FROM wire_ids w JOIN messages m ON m.mid = w.mid WHERE w.wire_id = ?",
-        )
-        .bind(id.as_str());
+        let statement = Statement::new("SELECT message_id FROM messages WHERE mid = ?").bind(mid);
         let Some(row) = reader.row(statement).await? else {
             return Ok(None);
         };

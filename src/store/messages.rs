@@ -142,6 +142,20 @@ impl Store {
         Ok(tracked)
     }
 
+    /// Messages that answer the one with this id, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_answers(&self, id: &MessageId) -> Result<Vec<StoredMessage>, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement =
+            Statement::new("SELECT mid FROM messages WHERE answers = ? ORDER BY mid LIMIT ?")
+                .bind(super::id_hash(id.as_str()))
+                .bind(REPRESENTATIONS);
+        let mids = numbers(&reader.rows(statement).await?)?;
+        load(&mut reader, &mids).await
+    }
+
     /// What has become of stored messages, by their numbers.
     ///
     /// # Errors

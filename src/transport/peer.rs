@@ -154,7 +154,7 @@ impl PeerTransport {
         }
         let (none, now) = (NoRoute { words, seen }, self.tools.clock.now());
         for unit in trip.take_all() {
-            trip.settle_whole(&unit, &none.verdict(&unit.parcel, now));
+            trip.settle_whole(&unit, &none.verdict(&unit.parcel, now), None);
         }
     }
 

@@ -1,104 +1,150 @@
-//! The certificate of the listeners: does it fit its key, the gateway's name and the day?
+//! Certificates: do they fit their keys, the gateway's name and the day? Are there any?
 
+use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::config::Tls;
 use crate::protocol::Timestamp;
 
 /// Renewal should have happened by then.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 
-const CERTIFICATE: &str = "tls.cert_file";
-const KEY: &str = "tls.key_file";
+/// A file of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    /// The key of the configuration that names it.
+    pub(super) key: &'a str,
+    pub(super) file: &'a Path,
+}
 
 /// Key of the configuration and text of what is wrong.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) faults: Vec<(&'static str, String)>,
-    pub(super) warnings: Vec<(&'static str, String)>,
+    pub(super) faults: Vec<(String, String)>,
+    pub(super) warnings: Vec<(String, String)>,
 }
 
-/// Looks at certificate and key as the listeners will use them.
-pub(super) fn inspect(tls: &Tls, host: &str, now: Timestamp) -> Found {
+/// Looks at a certificate and its key as connections will use them. `host` is what it must cover.
+pub(super) fn inspect(
+    certificate: Named<'_>,
+    key: Named<'_>,
+    host: Option<&str>,
+    now: Timestamp,
+) -> Found {
     let mut found = Found::default();
-    let chain = read_chain(tls).map_err(|text| found.faults.push((CERTIFICATE, text)));
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| {
-        let text = format!(
-            "{} holds no usable private key: {error}",
-            tls.key_file.display()
-        );
-        found.faults.push((KEY, text));
+    let chain = read_chain(certificate.file).map_err(|text| found.fault(certificate, text));
+    let secret = PrivateKeyDer::from_pem_file(key.file).map_err(|error| {
+        let file = key.file.display();
+        found.fault(key, format!("{file} holds no usable private key: {error}"));
     });
     let Ok(chain) = chain else {
         return found;
     };
-    found.at_leaf(&chain[0], host, now);
-    if let Ok(key) = key {
-        found.at_pair(chain, key);
+    found.at_leaf(certificate, &chain[0], host, now);
+    if let Ok(secret) = secret {
+        found.at_pair(certificate, key, (chain, secret));
     }
     found
 }
 
-fn read_chain(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, String> {
-    let file = tls.cert_file.display();
-    let unusable = |reason: String| format!("{file} holds no usable certificate: {reason}");
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&tls.cert_file)
+/// Looks at certificates of authorities as connections will use them.
+pub(super) fn inspect_authorities(authorities: Named<'_>) -> Found {
+    let mut found = Found::default();
+    let mut store = RootCertStore::empty();
+    let added = read_chain(authorities.file).and_then(|chain| {
+        let mut chain = chain.into_iter();
+        chain.try_for_each(|certificate| {
+            let added = store.add(certificate);
+            added.map_err(|error| unusable(authorities.file, &error))
+        })
+    });
+    if let Err(text) = added {
+        found.fault(authorities, text);
+    }
+    found
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| unusable(file, &error))?;
     if chain.is_empty() {
-        return Err(unusable("there is no CERTIFICATE block".to_owned()));
+        return Err(unusable(file, &"there is no CERTIFICATE block"));
     }
     Ok(chain)
 }
 
+fn unusable(file: &Path, reason: &dyn Display) -> String {
+    format!("{} holds no usable certificate: {reason}", file.display())
+}
+
 impl Found {
-    fn at_leaf(&mut self, leaf: &CertificateDer<'_>, host: &str, now: Timestamp) {
+    fn fault(&mut self, named: Named<'_>, text: String) {
+        self.faults.push((named.key.to_owned(), text));
+    }
+
+    fn at_leaf(
+        &mut self,
+        named: Named<'_>,
+        leaf: &CertificateDer<'_>,
+        host: Option<&str>,
+        now: Timestamp,
+    ) {
         let Ok(certificate) = ParsedCertificate::try_from(leaf) else {
-            let text = "the first certificate of the file is not a server's".to_owned();
-            return self.faults.push((CERTIFICATE, text));
+            let text = "the first certificate of the file is not one to be shown".to_owned();
+            return self.fault(named, text);
         };
-        let name = ServerName::try_from(host);
-        let covered =
-            name.is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok());
-        if !covered {
+        let covers = |host: &str| {
+            ServerName::try_from(host)
+                .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
+        };
+        if let Some(host) = host.filter(|host| !covers(host)) {
             let text = format!("the certificate does not cover {host}, the host of gateway_url");
-            self.faults.push((CERTIFICATE, text));
+            self.fault(named, text);
         }
         if let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) {
             let validity = parsed.validity();
             let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1_000));
             let from = moment(validity.not_before.timestamp());
-            self.at_days(from, moment(validity.not_after.timestamp()), now);
+            self.at_days(named, from, moment(validity.not_after.timestamp()), now);
         }
     }
 
-    fn at_days(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
+    fn at_days(&mut self, named: Named<'_>, from: Timestamp, to: Timestamp, now: Timestamp) {
         if now < from {
-            let text = format!("the certificate is not valid before {from}");
-            self.faults.push((CERTIFICATE, text));
+            self.fault(named, format!("the certificate is not valid before {from}"));
         } else if now >= to {
             let text = format!("the certificate expired on {to}; renew it");
-            self.faults.push((CERTIFICATE, text));
+            self.fault(named, text);
         } else if to.since(now) < SOON {
             let text = format!("the certificate expires on {to}; renew it");
-            self.warnings.push((CERTIFICATE, text));
+            self.warnings.push((named.key.to_owned(), text));
         }
     }
 
-    fn at_pair(&mut self, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) {
+    fn at_pair(
+        &mut self,
+        certificate: Named<'_>,
+        key: Named<'_>,
+        (chain, secret): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    ) {
         let provider = rustls::crypto::ring::default_provider();
-        let text = match CertifiedKey::from_der(chain, key, &provider) {
+        let text = match CertifiedKey::from_der(chain, secret, &provider) {
             Ok(_) => return,
             Err(rustls::Error::InconsistentKeys(_)) => {
-                "the key does not belong to the certificate in tls.cert_file".to_owned()
+                format!(
+                    "the key does not belong to the certificate in {}",
+                    certificate.key
+                )
             }
             Err(error) => format!("the key cannot be used: {error}"),
         };
-        self.faults.push((KEY, text));
+        self.fault(key, text);
     }
 }

@@ -197,3 +197,141 @@ fn the_faults_of_loading_are_in_the_report() {
         "{text}"
     );
 }
+
+/// Sets every file that connections to others use, under `tls` and for one peer.
+fn set_outgoing(folder: &Folder) {
+    folder.edit(
+        "#trusted_ca_file: tls/ca.pem",
+        "trusted_ca_file: tls/ca.pem",
+    );
+    folder.edit(
+        "#client_cert_file: tls/cert.pem",
+        "client_cert_file: tls/cert.pem",
+    );
+    folder.edit(
+        "#client_key_file: tls/key.pem",
+        "client_key_file: tls/key.pem",
+    );
+    folder.edit("#partner.example:", "Partner.example:");
+    folder.edit("#authorization:", "authorization:");
+    folder.edit("#client_cert: tls/cert.pem", "client_cert: peer/cert.pem");
+    folder.edit("#client_key: tls/key.pem", "client_key: peer/key.pem");
+    folder.edit("#trusted_ca: tls/ca.pem", "trusted_ca: peer/ca.pem");
+    fs::create_dir(folder.path("peer")).unwrap();
+    for name in ["cert.pem", "key.pem"] {
+        fs::copy(
+            folder.path("tls").join(name),
+            folder.path("peer").join(name),
+        )
+        .unwrap();
+    }
+    for name in ["tls/ca.pem", "peer/ca.pem"] {
+        fs::copy(folder.path("tls/cert.pem"), folder.path(name)).unwrap();
+    }
+    fs::write(folder.path("partner.key"), "Bearer token").unwrap();
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(folder.path("partner.key"), mode).unwrap();
+}
+
+#[test]
+fn what_connections_to_others_use_is_looked_at() {
+    let folder = Folder::new();
+    set_outgoing(&folder);
+    let report = folder.check(&Clock::system());
+    assert!(report.valid && report.warnings.is_empty(), "{report:?}");
+    let table = [
+        (
+            "tls/ca.pem",
+            "tls.trusted_ca_file",
+            "there is no CERTIFICATE block",
+        ),
+        (
+            "peer/ca.pem",
+            "peers.partner.example.trusted_ca",
+            "there is no CERTIFICATE block",
+        ),
+        (
+            "peer/cert.pem",
+            "peers.partner.example.client_cert",
+            "there is no CERTIFICATE block",
+        ),
+        (
+            "peer/key.pem",
+            "peers.partner.example.client_key",
+            "holds no usable private key",
+        ),
+    ];
+    for (file, key, part) in table {
+        let right = fs::read(folder.path(file)).unwrap();
+        fs::write(folder.path(file), "nothing\n").unwrap();
+        let (found, text, line) = folder.fault();
+        assert_eq!(found, key);
+        assert!(text.contains(part), "{text}");
+        assert!(line.ends_with(file), "{line}");
+        fs::write(folder.path(file), right).unwrap();
+    }
+}
+
+#[test]
+fn an_authority_must_be_a_certificate() {
+    let folder = Folder::new();
+    set_outgoing(&folder);
+    let block = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n";
+    fs::write(folder.path("peer/ca.pem"), block).unwrap();
+    let (key, text, _) = folder.fault();
+    assert_eq!(key, "peers.partner.example.trusted_ca");
+    assert!(text.contains("holds no usable certificate"), "{text}");
+}
+
+#[test]
+fn a_client_key_must_belong_to_its_certificate() {
+    let folder = Folder::new();
+    set_outgoing(&folder);
+    folder.init("https://amtp.example.com", &folder.path("other"));
+    folder.edit("peer/key.pem", "other/tls/key.pem");
+    let (key, text, line) = folder.fault();
+    assert_eq!(
+        (key.as_str(), line.as_str()),
+        (
+            "peers.partner.example.client_key",
+            "client_key: other/tls/key.pem"
+        )
+    );
+    assert!(
+        text.contains("does not belong to the certificate in peers.partner.example.client_cert"),
+        "{text}"
+    );
+}
+
+#[test]
+fn client_certificates_end_and_their_keys_are_kept_from_others() {
+    let folder = Folder::new();
+    set_outgoing(&folder);
+    let keys_of = |found: &[Fault]| -> Vec<String> {
+        let keys = found.iter().map(|fault| fault.key.clone());
+        keys.collect()
+    };
+    let certificates = [
+        "tls.cert_file",
+        "tls.client_cert_file",
+        "peers.partner.example.client_cert",
+    ];
+    assert_eq!(
+        keys_of(&folder.check(&days_from_now(366)).faults),
+        certificates
+    );
+    assert_eq!(
+        keys_of(&folder.check(&days_from_now(355)).warnings),
+        certificates
+    );
+    for name in ["partner.key", "peer/key.pem"] {
+        fs::set_permissions(folder.path(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    assert_eq!(
+        keys_of(&folder.check(&Clock::system()).warnings),
+        [
+            "peers.partner.example.client_key",
+            "peers.partner.example.authorization"
+        ]
+    );
+}

@@ -30,6 +30,11 @@ fn size(text: &str, bounds: (u64, u64)) -> Result<u64, Misfit> {
     within(bytes, bounds, |bytes| Size(bytes).to_string())
 }
 
+fn count(text: &str, bounds: (u64, u64)) -> Result<u64, Misfit> {
+    let number = text.parse().map_err(|_| Misfit::Form)?;
+    within(number, bounds, |number| number.to_string())
+}
+
 /// A number of bytes in memory, within bounds.
 pub(in crate::config) struct Bytes<const LEAST: u64, const MOST: u64>;
 
@@ -83,9 +88,26 @@ impl<const LEAST: u64, const MOST: u64> Scalar for Count<LEAST, MOST> {
     }
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<usize, Misfit> {
-        let number = text.parse().map_err(|_| Misfit::Form)?;
-        let number = within(number, (LEAST, MOST), |number| number.to_string())?;
-        usize::try_from(number).map_err(|_| Misfit::Form)
+        usize::try_from(count(text, (LEAST, MOST))?).map_err(|_| Misfit::Form)
+    }
+}
+
+/// How often something is tried, within bounds.
+pub(in crate::config) struct Tries<const LEAST: u64, const MOST: u64>;
+
+impl<const LEAST: u64, const MOST: u64> Scalar for Tries<LEAST, MOST> {
+    type Value = u32;
+
+    fn noun() -> String {
+        <Count<LEAST, MOST> as Scalar>::noun()
+    }
+
+    fn example() -> &'static str {
+        <Count<LEAST, MOST> as Scalar>::example()
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<u32, Misfit> {
+        u32::try_from(count(text, (LEAST, MOST))?).map_err(|_| Misfit::Form)
     }
 }
 
@@ -111,9 +133,9 @@ impl<const LEAST: u64, const MOST: u64> Scalar for Period<LEAST, MOST> {
 }
 
 /// A rate.
-pub(in crate::config) struct PerAddress;
+pub(in crate::config) struct Pace;
 
-impl Scalar for PerAddress {
+impl Scalar for Pace {
     type Value = Rate;
 
     fn noun() -> String {
@@ -148,6 +170,38 @@ impl Scalar for Switch {
     }
 }
 
+/// What an accepted message rests on until it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryPath {
+    /// The disk: it outlives a crash.
+    Durable,
+    /// Memory, where the message can be delivered at once.
+    Immediate,
+}
+
+/// The path of deliveries.
+pub(in crate::config) struct Path;
+
+impl Scalar for Path {
+    type Value = DeliveryPath;
+
+    fn noun() -> String {
+        "`durable` or `immediate`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "durable"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<DeliveryPath, Misfit> {
+        match text {
+            "durable" => Ok(DeliveryPath::Durable),
+            "immediate" => Ok(DeliveryPath::Immediate),
+            _ => Err(Misfit::Form),
+        }
+    }
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -175,38 +229,6 @@ impl Scalar for Format {
         match text {
             "json" => Ok(LogFormat::Json),
             "text" => Ok(LogFormat::Text),
-            _ => Err(Misfit::Form),
-        }
-    }
-}
-
-/// When a sender is told that its message is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryPath {
-    /// When it is on disk.
-    Durable,
-    /// When it is on its way, where it can be.
-    Immediate,
-}
-
-/// The path of messages.
-pub(in crate::config) struct Path;
-
-impl Scalar for Path {
-    type Value = DeliveryPath;
-
-    fn noun() -> String {
-        "`durable` or `immediate`".to_owned()
-    }
-
-    fn example() -> &'static str {
-        "immediate"
-    }
-
-    fn parse(text: &str, _: &Reading<'_>) -> Result<DeliveryPath, Misfit> {
-        match text {
-            "durable" => Ok(DeliveryPath::Durable),
-            "immediate" => Ok(DeliveryPath::Immediate),
             _ => Err(Misfit::Form),
         }
     }

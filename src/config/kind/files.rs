@@ -51,6 +51,25 @@ impl Scalar for PrivateKeyFile {
     }
 }
 
+/// Certificates of authorities; that this process can read the file is all that is checked.
+pub(in crate::config) struct AuthorityFile;
+
+impl Scalar for AuthorityFile {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "tls/ca.pem"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        readable(text, reading)
+    }
+}
+
 fn readable(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
     let path = path(text, reading)?;
     let opened = File::open(&path).and_then(|file| file.metadata());
@@ -81,6 +100,42 @@ impl Scalar for SecretFile {
             let reason =
                 format!("holds a secret that is too short: at least {SHORTEST_SECRET} characters");
             return Err(Misfit::Because(reason));
+        }
+        Ok(secret)
+    }
+}
+
+/// A secret that is the value of a header. It must be named with its kind of place: a secret that was
+/// written into the configuration itself is not taken for a file's name, nor shown.
+pub(in crate::config) struct Credential;
+
+impl Scalar for Credential {
+    type Value = Secret;
+
+    fn noun() -> String {
+        "`file:` and the path of a file with the secret, or `env:NAME`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "file:partner.key"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+        if !text.starts_with("file:") && !text.starts_with("env:") {
+            let reason = format!("must be {}, not the secret itself", Self::noun());
+            return Err(Misfit::Unshown(reason));
+        }
+        let secret = secret(text, reading)?;
+        if secret.reveal().is_empty() {
+            return Err(Misfit::Because("holds nothing".to_owned()));
+        }
+        if !secret
+            .reveal()
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~'))
+        {
+            let reason = "does not hold one line of visible ASCII characters";
+            return Err(Misfit::Because(reason.to_owned()));
         }
         Ok(secret)
     }

@@ -103,14 +103,14 @@ impl Scalar for Listener {
     }
 }
 
-/// A server that answers names.
+/// A server of the DNS.
 pub(in crate::config) struct NameServer;
 
 impl Scalar for NameServer {
     type Value = SocketAddr;
 
     fn noun() -> String {
-        "an IP address, with a port unless it is 53".to_owned()
+        "an IP address, with a port if it is not 53".to_owned()
     }
 
     fn example() -> &'static str {
@@ -118,8 +118,12 @@ impl Scalar for NameServer {
     }
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<SocketAddr, Misfit> {
-        let alone = text.parse().map(|address| SocketAddr::new(address, 53));
-        alone.or_else(|_| text.parse()).map_err(|_| Misfit::Form)
+        let server = match text.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, 53),
+            Err(_) => text.parse().map_err(|_| Misfit::Form)?,
+        };
+        let asked = server.port() != 0 && !server.ip().is_unspecified();
+        asked.then_some(server).ok_or(Misfit::Form)
     }
 }
 

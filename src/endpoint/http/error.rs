@@ -97,15 +97,21 @@ impl ApiError {
         StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The whole answer.
-    pub(super) fn render(&self, id: &RequestId, now: Timestamp) -> Response {
+    /// The body of the answer.
+    pub(super) fn body(&self, id: &RequestId, now: Timestamp) -> ErrorBody {
         let more = self.more.as_deref();
         let said = more.and_then(|more| more.message.as_deref());
-        let body = ErrorBody {
+        ErrorBody {
             message: said.unwrap_or(self.code.text()).to_owned(),
             details: more.and_then(|more| more.details.clone()),
             ..ErrorBody::new(self.code, now, id.as_str())
-        };
+        }
+    }
+
+    /// The whole answer.
+    pub(super) fn render(&self, id: &RequestId, now: Timestamp) -> Response {
+        let more = self.more.as_deref();
+        let body = self.body(id, now);
         let mut answer = (self.status(), axum::Json(body)).into_response();
         let wait = more.and_then(|more| more.retry_after);
         let headers = answer.headers_mut();

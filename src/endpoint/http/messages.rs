@@ -1,28 +1,40 @@
 //! `/v1/messages`: submission and relay, status, listing, cancelling (AMTP 1.0, sections 5.2, 12.1).
 
+use std::time::Duration;
+
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Api;
 use super::cursor;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, Known, MessageBody, Params, invalid_field};
 use super::request_id::RequestId;
 use super::server::Connection;
 use super::view::{StatusView, full_message};
+use crate::auth::Presented;
 use crate::envelope::Principal;
-use crate::intake::{Arrival, Received};
+use crate::intake::{Arrival, Receipt, Received};
+use crate::live::{Asked, Replied, wait_for_reply};
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, MessageStatus};
 use crate::store::{ListQuery, Party, Tracked, party_hash};
 
+/// The longest a caller may wait for a reply.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The answer to an accepted message.
 #[derive(Serialize)]
-struct ReceiptView {
+pub(super) struct ReceiptView {
     message_id: String,
     status: &'static str,
     recipients: Vec<ReceivedView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -43,13 +55,27 @@ impl From<Received> for ReceivedView {
     }
 }
 
-/// `POST /v1/messages`
-pub(super) async fn post(
-    State(api): Gate,
-    Caller(presented): Caller,
-    extensions: Extensions,
-    MessageBody(raw): MessageBody,
-) -> Result<Response, ApiError> {
+impl ReceiptView {
+    pub(super) fn of(receipt: Receipt) -> Self {
+        Self {
+            message_id: receipt.message_id.as_str().to_owned(),
+            status: "accepted",
+            recipients: receipt
+                .recipients
+                .into_iter()
+                .map(ReceivedView::from)
+                .collect(),
+            reply: None,
+        }
+    }
+}
+
+/// A message as it came in a request.
+pub(super) fn arrival(
+    extensions: &Extensions,
+    presented: Presented,
+    raw: Bytes,
+) -> Result<Arrival, ApiError> {
     let connection = extensions
         .get::<Connection>()
         .ok_or(ApiError::new(ErrorCode::InternalError))?;
@@ -57,23 +83,66 @@ pub(super) async fn post(
         .get::<RequestId>()
         .map(|id| id.as_str().to_owned())
         .unwrap_or_default();
-    let arrival = Arrival {
+    Ok(Arrival {
         raw,
         presented,
         remote: connection.client.ip(),
         request_id,
-    };
-    let receipt = api.intake.accept(arrival).await?;
-    let view = ReceiptView {
-        message_id: receipt.message_id.as_str().to_owned(),
-        status: "accepted",
+    })
+}
+
+/// `POST /v1/messages`
+pub(super) async fn post(
+    State(api): Gate,
+    Caller(presented): Caller,
+    extensions: Extensions,
+    params: Params,
+    MessageBody(raw): MessageBody,
+) -> Result<Response, ApiError> {
+    let wait = params.span("wait", LONGEST_WAIT)?.unwrap_or_default();
+    let acknowledge = params.number("ack", 0..=1, 0)? == 1;
+    let arrival = arrival(&extensions, presented, raw)?;
+    let taken = api.intake.begin(arrival).await?;
+    let (sender, may_wait) = (taken.sender().clone(), taken.is_believed());
+    let receipt = taken.receipt().await?;
+    let asked = Asked {
+        message_id: receipt.message_id.clone(),
+        sender,
         recipients: receipt
             .recipients
-            .into_iter()
-            .map(ReceivedView::from)
+            .iter()
+            .map(|it| it.address.clone())
             .collect(),
     };
-    Ok((StatusCode::ACCEPTED, Answer(view)).into_response())
+    let mut view = ReceiptView::of(receipt);
+    // Who is not believed could read what is meant for the sender it names.
+    if wait.is_zero() || !may_wait {
+        return Ok((StatusCode::ACCEPTED, Answer(view)).into_response());
+    }
+    let tools = (&api.store, &api.clock);
+    let Some(replied) = wait_for_reply(tools, &asked, wait, &api.draining).await? else {
+        return Ok((StatusCode::ACCEPTED, Answer(view)).into_response());
+    };
+    if acknowledge {
+        acknowledge_reply(&api, &asked, &replied).await?;
+    }
+    view.status = "delivered";
+    view.reply = Some(full_message(&replied.stored, &[])?);
+    Ok((StatusCode::OK, Answer(view)).into_response())
+}
+
+/// Takes the reply out of the inbox of a local sender: it was handed over already.
+async fn acknowledge_reply(api: &Api, asked: &Asked, replied: &Replied) -> Result<(), ApiError> {
+    if !api.names.is_local(asked.sender.domain()) {
+        return Ok(());
+    }
+    if let Some(agent) = api.names.find(&api.store, &asked.sender).await? {
+        let ids = vec![replied.stored.message_id.clone()];
+        api.store
+            .acknowledge(agent.id, ids, api.clock.now())
+            .await?;
+    }
+    Ok(())
 }
 
 /// `GET /v1/messages/{id}/status`

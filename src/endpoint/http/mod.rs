@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent_cursor;
+mod batch;
 mod cursor;
 mod discovery;
 pub mod edge;
@@ -94,6 +95,7 @@ impl AdminGate {
 pub fn router(api: Api, health: Health, door: Door) -> Router {
     Router::new()
         .route("/v1/messages", post(messages::post).get(messages::list))
+        .route("/v1/messages/batch", post(batch::post))
         .route(
             "/v1/messages/{id}",
             get(messages::show).delete(messages::cancel),

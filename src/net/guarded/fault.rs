@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::net::IpAddr;
 
-use http_body_util::LengthLimitError;
 use thiserror::Error;
 
 /// How far a request came. Its text is for the operator and holds no secret.
@@ -41,7 +40,7 @@ pub enum NetFault {
         /// What the system says.
         cause: String,
     },
-    /// The TLS handshake failed: version or certificate.
+    /// TLS failed: version or certificate, theirs or ours.
     #[error("{host}: TLS: {cause}")]
     Tls {
         /// The host.
@@ -106,15 +105,13 @@ impl NetFault {
         }
     }
 
-    /// The fault behind a body that could not be read.
-    pub(super) fn of_body(host: &str, limit: usize, error: &(dyn Error + 'static)) -> Self {
-        if error.is::<LengthLimitError>() {
-            return Self::TooLarge {
-                host: host.to_owned(),
-                limit,
-            };
+    /// This fault, or the TLS fault that broke the connection. A server that refuses our
+    /// certificate says so only after its handshake (TLS 1.3).
+    pub(super) fn with_alert(self, alert: Option<String>) -> Self {
+        match (self, alert) {
+            (Self::Broken { host, .. }, Some(cause)) => Self::Tls { host, cause },
+            (fault, _) => fault,
         }
-        Self::of(host, error)
     }
 }
 

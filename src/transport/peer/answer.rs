@@ -153,10 +153,11 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the answer is about our request. A peer that names no id does not say otherwise.
+    /// Whether the answer is about our request. A peer that names no id does not say otherwise;
+    /// ids on the wire are UUIDs, which some write in another case.
     fn is_ours(&self) -> bool {
         let named = self.said.message_id.as_deref();
-        named.is_none_or(|id| id == self.asked.id.as_str())
+        named.is_none_or(|id| id.eq_ignore_ascii_case(self.asked.id.as_str()))
     }
 
     /// What a code reported for one recipient means.

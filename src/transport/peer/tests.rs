@@ -1,1 +1,5 @@
+//! The transport against a real server.
 
+mod batches;
+mod bench;
+mod singles;

@@ -185,9 +185,9 @@ impl Trip {
     }
 
     /// Takes note of one verdict on a whole unit.
-    pub(super) fn settle_whole(&mut self, unit: &Unit, verdict: &Verdict) {
+    pub(super) fn settle_whole(&mut self, unit: &Unit, verdict: &Verdict, remote: Option<&str>) {
         for at in 0..unit.parcel.copies.len() {
-            self.close((unit, at), verdict.clone(), None);
+            self.close((unit, at), verdict.clone(), remote);
         }
     }
 
@@ -206,7 +206,7 @@ impl Trip {
         if let Some(trouble) = self.stopped.clone() {
             let verdict = Verdict::Deferred(trouble);
             for unit in self.take_all() {
-                self.settle_whole(&unit, &verdict);
+                self.settle_whole(&unit, &verdict, None);
             }
         }
         self.results

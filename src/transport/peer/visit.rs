@@ -1,6 +1,6 @@
 //! A trip to a peer whose gateways are known: letters are written, sent, and the answers heard.
 
-use super::super::Load;
+use super::super::{Fault, Load};
 use super::answer::{self, Asked, Judgement, Verdict, judge};
 use super::exchange::Post;
 use super::letter::{self, Letter, Memory, References};
@@ -11,7 +11,6 @@ use crate::net::Answer;
 use crate::protocol::wire::Edit;
 use crate::protocol::{ErrorCode, MessageId};
 use crate::store::{StoreError, WireIdentity};
-use crate::transport::{Fault, Trouble};
 
 /// The largest answers that are read, in bytes.
 const LARGEST_ANSWER: usize = 1024 * 1024;
@@ -81,7 +80,7 @@ impl<'a> Visit<'a> {
             let Ok(letter) = letter else { continue };
             match self.route.fitting(letter.body.len()) {
                 Ok(_) => letters.push((unit, letter)),
-                Err(trouble) => trip.settle_whole(&unit, &Verdict::Failed(trouble)),
+                Err(trouble) => trip.settle_whole(&unit, &Verdict::Failed(trouble), None),
             }
         }
         letters
@@ -139,7 +138,7 @@ impl<'a> Visit<'a> {
     async fn send_one(&self, (unit, letter): Written, trip: &mut Trip) {
         let to = match self.route.fitting(letter.body.len()) {
             Ok(to) => to,
-            Err(trouble) => return trip.settle_whole(&unit, &Verdict::Failed(trouble)),
+            Err(trouble) => return trip.settle_whole(&unit, &Verdict::Failed(trouble), None),
         };
         let post = Post {
             route: "/v1/messages",
@@ -155,7 +154,7 @@ impl<'a> Visit<'a> {
                 let heard = heard(&answer, remote.as_deref());
                 self.hear((&unit, &letter.id), &heard, trip);
             }
-            Err(trouble) => trip.settle_whole(&unit, &Verdict::Deferred(trouble)),
+            Err(trouble) => trip.settle_whole(&unit, &Verdict::Deferred(trouble), None),
         }
     }
 
@@ -183,7 +182,7 @@ impl<'a> Visit<'a> {
             Err(trouble) => {
                 let verdict = Verdict::Deferred(trouble);
                 for (unit, _) in &letters {
-                    trip.settle_whole(unit, &verdict);
+                    trip.settle_whole(unit, &verdict, None);
                 }
             }
         }
@@ -214,7 +213,7 @@ impl<'a> Visit<'a> {
                     };
                     self.hear((unit, &letter.id), &heard, trip);
                 }
-                None => trip.settle_whole(unit, &Verdict::Deferred(no_line(lines.len()))),
+                None => trip.settle_whole(unit, &no_line(lines.len()), whole.remote),
             }
         }
     }
@@ -245,12 +244,12 @@ fn heard<'a>(answer: &'a Answer, remote: Option<&'a str>) -> answer::Answer<'a> 
     }
 }
 
-fn no_line(lines: usize) -> Trouble {
-    text::trouble(
+fn no_line(lines: usize) -> Verdict {
+    Verdict::Deferred(text::trouble(
         ErrorCode::TemporaryFailure,
         Fault::Destination,
         &format!(
             "the peer's answer to a batch says nothing readable about this message; it has {lines} lines"
         ),
-    )
+    ))
 }
