@@ -50,8 +50,7 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Try it out: two domains on this machine, and a message from one to the other
 #[derive(Debug, Args)]
 pub(super) struct QuickstartCommand {
-    /// The folder for keys, configurations, databases and the log
-    /// [default: amtpd-quickstart in your data folder]
+    /// The folder for its files [default: amtpd-quickstart in your data folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// End after the steps: exit code 0 if every one was confirmed
@@ -182,7 +181,8 @@ impl Federation {
 
     fn open(&self) -> Result<()> {
         let [alpha, beta] = &self.sites;
-        self.voice.heading("Two domains on this machine")?;
+        self.voice
+            .heading("Two domains on this machine, as if they were far apart")?;
         self.voice
             .fact(&format!("alpha.test  gateway {}", alpha.url()))?;
         self.voice
@@ -261,11 +261,15 @@ impl Federation {
         stay: Stay,
     ) -> Result<()> {
         let path = self.folder.path().display();
-        let log = || format!("the gateways' log is {path}/amtpd.log");
-        ended.with_context(log)?;
+        if ended.is_err() || matches!(told, Some(Err(_))) {
+            self.voice.heading("That did not work")?;
+            let text = format!("The gateways' log may say more: {path}/amtpd.log");
+            self.voice.say(&text)?;
+        }
+        ended?;
         match told {
             Some(told) => {
-                let told = told.with_context(log)?;
+                let told = told?;
                 let took = told.took.as_millis();
                 let text = format!("All {} steps were confirmed, in {took} ms", told.steps);
                 self.voice.heading(&text)?;

@@ -5,4 +5,5 @@
 mod crash;
 mod daemon;
 mod layers;
+mod quickstart;
 mod support;

@@ -1,6 +1,8 @@
 //! The agents of a quickstart: registered through the admin API, their keys kept in files.
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -8,7 +10,8 @@ use super::folder::{Folder, Readers};
 use super::site::Site;
 use crate::cli::client::Gateway;
 use crate::net::HttpsClient;
-use crate::store::Sealer;
+
+const AGENTS: &str = "/v1/admin/agents";
 
 /// A registered agent.
 pub(super) struct Agent {
@@ -19,7 +22,7 @@ pub(super) struct Agent {
     pub(super) api: Gateway,
 }
 
-/// Registers agents.
+/// Registers agents; those of an earlier time keep their keys.
 pub(super) struct Registry<'a> {
     pub(super) folder: &'a Folder,
     pub(super) client: &'a HttpsClient,
@@ -29,8 +32,7 @@ impl Registry<'_> {
     /// An agent that polls its inbox.
     pub(super) async fn pull(&self, site: &Site, name: &str) -> Result<Agent> {
         let form = json!({ "delivery_mode": "pull" });
-        let (agent, _) = self.register(site, name, form).await?;
-        Ok(agent)
+        self.place(site, name).register(form).await
     }
 
     /// An agent that is called at `target`, and the secret that signs the calls.
@@ -41,50 +43,113 @@ impl Registry<'_> {
         target: &str,
     ) -> Result<(Agent, Vec<u8>)> {
         let form = json!({ "delivery_mode": "push", "push_target": target });
-        let (agent, _) = self.register(site, name, form).await?;
-        let key = self.folder.find(&format!("{}/secrets.key", site.domain));
-        let sealer = Sealer::new(&key.context("the sealing key is gone")?)?;
-        Ok((agent, sealer.webhook_secret(1, 0).to_vec()))
+        let place = self.place(site, name);
+        let agent = place.register(form).await?;
+        let secret = place.webhook_secret().await?;
+        let secret = secret.strip_prefix("whsec_").unwrap_or(&secret);
+        let secret = STANDARD.decode(secret).context("the webhook's secret")?;
+        Ok((agent, secret))
     }
 
-    async fn register(&self, site: &Site, name: &str, mut form: Value) -> Result<(Agent, Value)> {
+    fn place<'a>(&'a self, site: &'a Site, name: &'a str) -> Place<'a> {
         let address = format!("{name}@{}", site.domain);
-        let admin = site.admin(self.client);
-        let file = format!("agents/{name}.key");
-        let one = format!("/v1/admin/agents/{address}");
-        let known = admin
-            .call(Method::GET, "/v1/admin/agents?limit=1000", None)
-            .await?;
-        let is_known = known["agents"]
-            .as_array()
-            .is_some_and(|agents| agents.iter().any(|agent| agent["address"] == address));
-        let answer = if !is_known {
-            form["address"] = Value::from(address.as_str());
-            let path = "/v1/admin/agents";
-            admin.call(Method::POST, path, Some(&form)).await?
-        } else if self.folder.find(&file).is_some() {
-            admin.call(Method::PATCH, &one, Some(&form)).await?
-        } else {
-            admin.call(Method::PATCH, &one, Some(&form)).await?;
-            let now = json!({ "overlap": "0s" });
-            let path = format!("{one}/rotate-key");
-            admin.call(Method::POST, &path, Some(&now)).await?
-        };
-        if let Some(key) = answer["agent"]["api_key"].as_str() {
-            self.folder
-                .write(&file, Readers::Owner, &format!("{key}\n"))?;
-        }
-        let key = self.folder.find(&file).context("an agent has no key")?;
-        let profile = format!("agents/{name}.yaml");
-        let text = site.profile(&format!("{name}.key"), Some(&address))?;
-        self.folder.write(&profile, Readers::All, &text)?;
-        let api = site.api(self.client, &key);
-        let agent = Agent {
+        Place {
+            registry: self,
+            site,
+            name,
+            admin: site.admin(self.client),
+            path: format!("{AGENTS}/{address}"),
             address,
+        }
+    }
+}
+
+/// An agent to be: where the admin API and the folder have it.
+struct Place<'a> {
+    registry: &'a Registry<'a>,
+    site: &'a Site,
+    name: &'a str,
+    admin: Gateway,
+    address: String,
+    path: String,
+}
+
+impl Place<'_> {
+    async fn register(&self, mut form: Value) -> Result<Agent> {
+        if !self.is_known().await? {
+            form["address"] = Value::from(self.address.as_str());
+            let answer = self.admin.call(Method::POST, AGENTS, Some(&form)).await?;
+            self.keep(&answer)?;
+        } else {
+            let answer = self.admin.call(Method::PATCH, &self.path, Some(&form));
+            self.keep(&answer.await?)?;
+        }
+        let key = self.file("key");
+        let key = match self.registry.folder.find(&key) {
+            Some(key) => key,
+            None => {
+                self.renew("rotate-key", json!({ "overlap": "0s" }), &key)
+                    .await?
+            }
+        };
+        let profile = self.file("yaml");
+        let text = self
+            .site
+            .profile(&format!("{}.key", self.name), Some(&self.address))?;
+        self.registry.folder.write(&profile, Readers::All, &text)?;
+        Ok(Agent {
+            address: self.address.clone(),
+            api: self.site.api(self.registry.client, &key),
             key,
             profile,
-            api,
-        };
-        Ok((agent, answer))
+        })
+    }
+
+    async fn webhook_secret(&self) -> Result<String> {
+        let file = self.file("webhook-secret");
+        match self.registry.folder.find(&file) {
+            Some(secret) => Ok(secret),
+            None => self.derived(),
+        }
+    }
+
+    /// That of the first agent of its gateway.
+    fn derived(&self) -> Result<String> {
+        let key = format!("{}/secrets.key", self.site.domain);
+        let key = self.registry.folder.find(&key);
+        let sealer = crate::store::Sealer::new(&key.context("the sealing key is gone")?)?;
+        Ok(STANDARD.encode(sealer.webhook_secret(1, 0)))
+    }
+
+    async fn is_known(&self) -> Result<bool> {
+        let path = format!("{AGENTS}?limit=1000");
+        let known = self.admin.call(Method::GET, &path, None).await?;
+        let mut agents = known["agents"].as_array().into_iter().flatten();
+        Ok(agents.any(|agent| agent["address"] == *self.address))
+    }
+
+    async fn renew(&self, verb: &str, form: Value, file: &str) -> Result<String> {
+        let path = format!("{}/{verb}", self.path);
+        let answer = self.admin.call(Method::POST, &path, Some(&form)).await?;
+        self.keep(&answer)?;
+        let renewed = self.registry.folder.find(file);
+        renewed.with_context(|| format!("{verb} of {} gave nothing", self.address))
+    }
+
+    /// Writes down what is shown only once.
+    fn keep(&self, answer: &Value) -> Result<()> {
+        for (member, file) in [("api_key", "key"), ("webhook_secret", "webhook-secret")] {
+            if let Some(secret) = answer["agent"][member].as_str() {
+                let text = format!("{secret}\n");
+                self.registry
+                    .folder
+                    .write(&self.file(file), Readers::Owner, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, ending: &str) -> String {
+        format!("agents/{}.{ending}", self.name)
     }
 }

@@ -86,7 +86,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn is_believed(authority: &Authority, host: &str) -> bool {
+    /// Whether a certificate for `host` is believed when `name` was called.
+    fn is_believed(authority: &Authority, host: &str, name: &'static str) -> bool {
         let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(der(&authority.certificate())).unwrap();
@@ -95,7 +96,7 @@ mod tests {
             .build()
             .unwrap();
         let leaf = der(&authority.vouch(host).unwrap().certificate);
-        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let name = ServerName::try_from(name).unwrap();
         verifier
             .verify_server_cert(&leaf, &[], &name, &[], UnixTime::now())
             .is_ok()
@@ -104,8 +105,11 @@ mod tests {
     #[test]
     fn it_is_believed_for_test_domains_and_for_no_others() {
         let authority = Authority::new(Clock::system().now()).unwrap();
-        assert!(is_believed(&authority, "gateway.alpha.test"));
-        assert!(is_believed(&authority, "127.0.0.1"));
-        assert!(!is_believed(&authority, "www.example.com"));
+        let host = "gateway.alpha.test";
+        assert!(is_believed(&authority, host, host));
+        assert!(is_believed(&authority, host, "127.0.0.1"));
+        assert!(!is_believed(&authority, host, "gateway.beta.test"));
+        let other = "www.example.com";
+        assert!(!is_believed(&authority, other, other));
     }
 }

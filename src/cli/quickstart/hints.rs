@@ -110,7 +110,10 @@ impl Hints<'_> {
                 format!("{amtpd} send {alice} --to {bob} --payload {hello}"),
             ),
             ("Read", format!("{amtpd} inbox list {alice}")),
-            ("Acknowledge", format!("{amtpd} inbox ack {carol} {id}")),
+            (
+                "Read and acknowledge what comes, until Ctrl-C",
+                format!("{amtpd} inbox watch {carol} --ack"),
+            ),
             ("Status", format!("{amtpd} message show {alice} {id}")),
             (
                 "As the operator of alpha.test, add an agent",

@@ -17,6 +17,9 @@ use crate::gateway::Gateway;
 use crate::net::HttpsClient;
 use crate::protocol::{Advertisement, GatewayUrl};
 
+/// What the gateways can do beyond the minimum.
+const FEATURES: [&str; 4] = ["agent-discovery", "multi-recipient", "batch", "wait"];
+
 /// Who writes to whom.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
@@ -108,7 +111,7 @@ log: {{format: text}}
     /// What its record in the DNS says.
     pub(super) fn record(&self) -> Result<String> {
         let url: GatewayUrl = self.url().parse()?;
-        Ok(Advertisement::of_gateway(url, &["agent-discovery", "multi-recipient"]).to_string())
+        Ok(Advertisement::of_gateway(url, &FEATURES).to_string())
     }
 
     /// Starts its gateway as `amtpd serve` would. The environment sets nothing here.

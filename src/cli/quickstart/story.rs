@@ -126,11 +126,6 @@ impl Story {
 
     async fn submit(&self) -> Result<String> {
         let (alpha, alice) = (&self.cast.alpha, &self.cast.alice);
-        self.voice.say(
-            "She gives it to her own gateway, with her key. The answer 202 means that it is on \
-             that gateway's disk: from here on the gateway sees to it, also through failures and \
-             restarts. The receipt says how it stands with each recipient.",
-        )?;
         let message = json!({
             "sender": alice.address,
             "recipients": [self.cast.bob.address, self.cast.carol.address],
@@ -144,9 +139,14 @@ impl Story {
             .await?;
         let receipt: Value = serde_json::from_slice(&answer.body)
             .with_context(|| format!("an answer {} without a receipt", answer.status))?;
+        ensure!(answer.status == StatusCode::ACCEPTED, "{receipt}");
+        self.voice.say(
+            "She gives it to her own gateway, with her key. The answer 202 means that it is on \
+             that gateway's disk: from here on the gateway sees to it, also through failures and \
+             restarts. The receipt says how it stands with each recipient.",
+        )?;
         let shown = format!("POST {}/v1/messages -> {}", alpha.url(), answer.status);
         self.voice.fact(&shown)?;
-        ensure!(answer.status == StatusCode::ACCEPTED, "{receipt}");
         for recipient in members(&receipt, "recipients") {
             let (address, status) = (plain(&recipient["address"]), plain(&recipient["status"]));
             self.voice.fact(&format!("{address}: {status}"))?;
@@ -158,25 +158,18 @@ impl Story {
     }
 
     async fn cross(&self, id: &str, asked: usize) -> Result<()> {
-        let beta = &self.cast.beta;
-        self.voice.say(
-            "alpha's gateway asked the DNS for beta's, connected to it (HTTP/2 over TLS 1.3, \
-             nothing older), checked that its certificate is good for that name, and handed the \
-             message over. carol polls, so it waits in her inbox:",
-        )?;
-        let carol = &self.cast.carol;
+        let (beta, carol) = (&self.cast.beta, &self.cast.carol);
         let mail = self.mail(carol, |mail| mail["message_id"] == id).await?;
         ensure!(
             self.zone.asked(&record_of(beta.domain)) > asked,
             "alpha's gateway did not ask the DNS"
         );
-        let sender = plain(&mail["sender"]);
-        self.voice.fact(&format!(
-            "{}  from {sender}: {} {}",
-            carol.address,
-            plain(&mail["subject"]),
-            mail["payload"]
-        ))?;
+        self.voice.say(
+            "alpha's gateway asked the DNS for beta's, connected to it (HTTP/2 over TLS 1.3, \
+             nothing older), checked that its certificate is good for that name, and handed the \
+             message over. carol polls, so it waits in her inbox:",
+        )?;
+        self.show(carol, &mail)?;
         let verification = &mail["sender_verification"]["result"];
         ensure!(
             verification == "source_address",
@@ -190,58 +183,58 @@ impl Story {
     }
 
     async fn called(&self, calls: &mut mpsc::Receiver<Call>, id: &str) -> Result<()> {
+        let call = loop {
+            let call = calls.recv().await.context("the webhook has ended")?;
+            if call.message_id == id {
+                break call;
+            }
+        };
         self.voice.say(&format!(
             "bob does not poll: beta's gateway calls his program at {}. Each call is signed with \
              a secret that only the two know, so that nobody else can make such calls. The \
              signature was good, and the program answered:",
             self.cast.webhook
         ))?;
-        loop {
-            let call = calls.recv().await.context("the webhook has ended")?;
-            if call.message_id == id {
-                return self
-                    .voice
-                    .fact(&json!({ "response": call.response }).to_string());
-            }
-        }
+        let answer = json!({ "response": call.response });
+        self.voice.fact(&answer.to_string())
     }
 
     async fn reply(&self, id: &str) -> Result<String> {
+        let (alice, bob) = (&self.cast.alice, &self.cast.bob);
+        let answers = |mail: &Value| mail["in_reply_to"] == id && mail["sender"] == *bob.address;
+        let mail = self.mail(alice, answers).await?;
         self.voice.say(
             "What a program answers in `response` becomes a message of its own: beta's gateway \
              sent it to alpha.test in the same way. in_reply_to names the message it answers.",
         )?;
-        let (alice, bob) = (&self.cast.alice, &self.cast.bob);
-        let answers = |mail: &Value| mail["in_reply_to"] == id && mail["sender"] == *bob.address;
-        let mail = self.mail(alice, answers).await?;
-        self.voice.fact(&format!(
-            "{}  from {}: {}",
-            alice.address,
-            bob.address,
-            plain(&mail["subject"])
-        ))?;
+        self.show(alice, &mail)?;
         self.voice.fact(&format!("in_reply_to: {id}"))?;
-        let text = &mail["payload"]["text"];
-        self.voice.fact(&format!("payload.text: {}", plain(text)))?;
         let id = mail["message_id"].as_str().context("no message_id")?;
         Ok(id.to_owned())
     }
 
+    fn show(&self, agent: &Agent, mail: &Value) -> Result<()> {
+        let (sender, subject) = (plain(&mail["sender"]), plain(&mail["subject"]));
+        let inbox = format!("inbox of {}: \"{subject}\" from {sender}", agent.address);
+        self.voice.fact(&inbox)?;
+        self.voice.fact(&format!("payload: {}", mail["payload"]))
+    }
+
     async fn status(&self, id: &str) -> Result<()> {
-        self.voice.say(
-            "Her gateway knows, for each recipient. Had beta.test been away, it would say \
-             `retrying` and when; had it stayed away for days, alice would have got a notice.",
-        )?;
         let path = format!("/v1/messages/{}/status", segment(id));
         let alice = &self.cast.alice;
         let status = loop {
             let status = alice.api.call(Method::GET, &path, None).await?;
             match status["status"].as_str() {
                 // The handing over is settled a moment after the other side has the message.
-                Some("queued" | "delivering") => self.clock.wait(LOOK_EVERY).await,
+                Some("queued" | "delivering" | "retrying") => self.clock.wait(LOOK_EVERY).await,
                 _ => break status,
             }
         };
+        self.voice.say(
+            "Her gateway knows, for each recipient. Had beta.test been away, it would say \
+             `retrying` and when; had it stayed away for days, alice would have got a notice.",
+        )?;
         let recipients = members(&status, "recipients");
         for one in &recipients {
             let (address, status) = (plain(&one["address"]), plain(&one["status"]));
@@ -253,22 +246,20 @@ impl Story {
     }
 
     async fn acknowledge(&self, reply: &str) -> Result<()> {
-        self.voice.say(
-            "What is not acknowledged stays in the inbox: an agent that crashes while it works on \
-             a message finds it again. Acknowledged, it is gone.",
-        )?;
         let alice = &self.cast.alice;
-        let inbox = inbox(alice);
-        let path = format!("{inbox}/{}", segment(reply));
+        let path = format!("{}/{}", inbox(alice), segment(reply));
         let answer = alice.api.call(Method::DELETE, &path, None).await?;
         ensure!(answer["status"] == "acknowledged", "{answer}");
-        self.voice.fact(&format!("{reply}: acknowledged"))?;
         let again = alice.api.exchange(Method::DELETE, &path, None).await?;
         ensure!(
             again.status == StatusCode::NOT_FOUND,
             "it is still in the inbox"
         );
-        Ok(())
+        self.voice.say(
+            "What is not acknowledged stays in the inbox: an agent that crashes while it works on \
+             a message finds it again. Acknowledged, it is gone.",
+        )?;
+        self.voice.fact(&format!("{reply}: acknowledged"))
     }
 
     /// The first mail of an agent that fits, whenever it comes.

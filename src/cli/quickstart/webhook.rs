@@ -62,7 +62,7 @@ async fn take(
     }
     let message: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let response = json!({
-        "text": "Thank you! This is bob's program: your message came, and its signature is good.",
+        "text": "bob's program read your message",
         "you_wrote": message["payload"],
     });
     let call = Call {
