@@ -188,7 +188,8 @@ impl Gateway {
     }
 }
 
-fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
+/// What an error answer says.
+pub(super) fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
     let Ok(answer) = serde_json::from_slice::<Value>(body) else {
         return anyhow!("the gateway answered {status}");
     };

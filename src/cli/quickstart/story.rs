@@ -15,7 +15,7 @@ use super::dns::Zone;
 use super::site::Site;
 use super::voice::Voice;
 use super::webhook::Call;
-use crate::cli::client::{plain, segment};
+use crate::cli::client::{plain, refusal, segment};
 use crate::clock::Clock;
 use crate::net::{HickoryResolver, Resolver as _};
 
@@ -137,9 +137,10 @@ impl Story {
             .api
             .exchange(Method::POST, "/v1/messages", body)
             .await?;
-        let receipt: Value = serde_json::from_slice(&answer.body)
-            .with_context(|| format!("an answer {} without a receipt", answer.status))?;
-        ensure!(answer.status == StatusCode::ACCEPTED, "{receipt}");
+        if answer.status != StatusCode::ACCEPTED {
+            return Err(refusal(answer.status.as_u16(), &answer.body));
+        }
+        let receipt: Value = serde_json::from_slice(&answer.body).context("the receipt")?;
         self.voice.say(
             "She gives it to her own gateway, with her key. The answer 202 means that it is on \
              that gateway's disk: from here on the gateway sees to it, also through failures and \
