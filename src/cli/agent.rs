@@ -16,7 +16,7 @@ pub(super) struct AgentCommand {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Register an agent; its key is printed once
+    /// Register an agent; its key, and the secret of its webhook, are printed once
     Add {
         /// The name, or name@domain
         name: String,
@@ -66,6 +66,13 @@ enum What {
         /// How long the old keys stay good, such as 0s, 1h or 7d
         #[arg(long, default_value = "1h", value_name = "SPAN")]
         overlap: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Give the webhook of an agent a new secret; for a day what is sent is signed with both
+    RotateWebhookSecret {
+        /// The name, or name@domain
+        name: String,
         #[command(flatten)]
         target: Target,
     },
@@ -216,6 +223,9 @@ impl AgentCommand {
                 overlap,
                 target,
             } => rotate(&target.connect()?, &name, &overlap).await,
+            What::RotateWebhookSecret { name, target } => {
+                rotate_webhook_secret(&target.connect()?, &name).await
+            }
             What::RevokeKey {
                 name,
                 key_id,
@@ -249,6 +259,7 @@ async fn add(gateway: &Gateway, name: String, settings: Settings) -> Result<()> 
     }
     println!("Registered {}.", plain(&answer["agent"]["address"]));
     print_key(&answer);
+    print_webhook_secret(&answer);
     Ok(())
 }
 
@@ -257,6 +268,13 @@ fn print_key(answer: &Value) {
         "Its API key, shown only now:\n\n  {}\n",
         plain(&answer["agent"]["api_key"])
     );
+}
+
+/// Prints the secret of a webhook, where the answer has one.
+fn print_webhook_secret(answer: &Value) {
+    if let Some(secret) = answer["agent"]["webhook_secret"].as_str() {
+        println!("The secret that signs what its webhook gets:\n\n  {secret}\n");
+    }
 }
 
 async fn list(gateway: &Gateway) -> Result<()> {
@@ -330,6 +348,7 @@ async fn set(gateway: &Gateway, name: &str, members: Map<String, Value>) -> Resu
         return print_json(&answer);
     }
     println!("Changed {}.", plain(&answer["agent"]["address"]));
+    print_webhook_secret(&answer);
     Ok(())
 }
 
@@ -359,6 +378,20 @@ async fn rotate(gateway: &Gateway, name: &str, overlap: &str) -> Result<()> {
         plain(&answer["agent"]["address"])
     );
     print_key(&answer);
+    Ok(())
+}
+
+async fn rotate_webhook_secret(gateway: &Gateway, name: &str) -> Result<()> {
+    let path = format!("{}/rotate-webhook-secret", path(name));
+    let answer = gateway.call(Method::POST, &path, None).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    println!(
+        "New secret of {}; for a day what is sent is signed with the old one too.",
+        plain(&answer["agent"]["address"])
+    );
+    print_webhook_secret(&answer);
     Ok(())
 }
 

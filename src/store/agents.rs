@@ -87,6 +87,9 @@ pub struct AgentSettings {
     /// Which of its webhook secrets is in force.
     #[serde(default)]
     pub secret_generation: u32,
+    /// When that secret took the place of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_rotated_at: Option<Timestamp>,
 }
 
 impl AgentSettings {
@@ -141,7 +144,7 @@ pub struct NewAgent {
     pub now: Timestamp,
 }
 
-/// A change to an agent; what is absent stays.
+/// A change to an agent; what is absent stays, and so does the secret of its webhook.
 #[derive(Debug, Clone)]
 pub struct AgentChange {
     /// The agent's number.
@@ -298,7 +301,7 @@ fn agent(row: &Row) -> Result<Agent, StoreError> {
     })
 }
 
-fn settings_bytes(settings: &AgentSettings) -> Vec<u8> {
+pub(super) fn settings_bytes(settings: &AgentSettings) -> Vec<u8> {
     serde_json::to_vec(settings).expect("settings are strings under string names")
 }
 
@@ -374,10 +377,19 @@ impl Verb for ChangeAgent {
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let change = &self.0;
+        let Some(present) = settings_of(tx, change.id).await? else {
+            return Ok(false);
+        };
+        // The change was made of what was read before: a secret rotated since must not come back.
+        let settings = AgentSettings {
+            secret_generation: present.secret_generation,
+            secret_rotated_at: present.secret_rotated_at,
+            ..change.settings.clone()
+        };
         let update = Statement::new(
             "UPDATE agents SET settings = ?, active = ?, updated_at = ? WHERE id = ? AND deleted_at IS NULL",
         )
-        .bind(settings_bytes(&change.settings))
+        .bind(settings_bytes(&settings))
         .bind(change.active)
         .bind(change.now.as_millis())
         .bind(change.id);
@@ -390,6 +402,21 @@ impl Verb for ChangeAgent {
         }
         Ok(found)
     }
+}
+
+/// What is set of an agent at present; nothing where it is gone.
+pub(super) async fn settings_of(
+    tx: &mut Connection,
+    id: i64,
+) -> sqlx::Result<Option<AgentSettings>> {
+    let statement =
+        Statement::new("SELECT settings FROM agents WHERE id = ? AND deleted_at IS NULL").bind(id);
+    let Some(row) = tx.row(statement).await? else {
+        return Ok(None);
+    };
+    let settings = serde_json::from_slice(&row.bytes(0)?)
+        .map_err(|fault| sqlx::Error::Decode(fault.to_string().into()))?;
+    Ok(Some(settings))
 }
 
 struct DeleteAgent {

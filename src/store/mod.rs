@@ -33,6 +33,7 @@ mod space;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod webhook_secret;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub use listing::{ListQuery, MessagePage};
 pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use open::{StoreLock, StoreOptions, open};
 pub use retention::{RetentionRules, Swept};
-pub use seal::{SealFault, Sealer};
+pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use space::Space;
 

@@ -2,6 +2,8 @@
 //!
 //! ChaCha20-Poly1305 with a random nonce; what is sealed for one purpose does not open for
 //! another. Form: version (1), first four bytes of the key's SHA-256, nonce (12), ciphertext.
+//!
+//! The secrets that sign what webhooks are sent are derived from the same key (HKDF-SHA256).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{digest, hkdf};
 use thiserror::Error;
+
+/// What the headers of a webhook are sealed for.
+pub const WEBHOOK_HEADERS: &str = "webhook-headers";
 
 const VERSION: u8 = 1;
 const HEAD: usize = 1 + 4 + 12;
@@ -70,6 +75,13 @@ impl Sealer {
             .and_then(|okm| okm.fill(&mut secret))
             .expect("32 bytes are what HKDF over SHA-256 gives");
         secret
+    }
+
+    /// The same secret in the form its receiver is told: `whsec_` and base64.
+    #[must_use]
+    pub fn shown_webhook_secret(&self, agent: i64, generation: u32) -> String {
+        let secret = self.webhook_secret(agent, generation);
+        format!("whsec_{}", STANDARD.encode(secret))
     }
 
     /// Seals a value for a purpose.
@@ -131,6 +143,28 @@ mod tests {
             Err(SealFault::Unopened)
         );
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
+    }
+
+    #[test]
+    fn a_webhook_secret_is_one_of_its_key_agent_and_generation() {
+        let sealer = Sealer::new(&STANDARD.encode([7; 32])).unwrap();
+        let other = Sealer::new(&STANDARD.encode([8; 32])).unwrap();
+        let again = Sealer::new(&STANDARD.encode([7; 32])).unwrap();
+        let secret = sealer.webhook_secret(1, 0);
+        assert_eq!(secret, again.webhook_secret(1, 0));
+        for different in [
+            other.webhook_secret(1, 0),
+            sealer.webhook_secret(1, 1),
+            sealer.webhook_secret(2, 0),
+            [7; 32],
+        ] {
+            assert_ne!(secret, different);
+        }
+        let shown = sealer.shown_webhook_secret(1, 0);
+        let encoded = shown.strip_prefix("whsec_").unwrap();
+        assert_eq!(STANDARD.decode(encoded).unwrap(), secret);
+        // What receivers were told stays good: the way to derive it must not change.
+        assert_eq!(shown, "whsec_9yE/BeYMHfBMaUsHaoZeBCRODDiUpW25SW/ZqQV+sp4=");
     }
 
     #[test]

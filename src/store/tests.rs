@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Acceptance, AgentSettings, Created, Decision, DeliveryMode, Fate, InboxQuery, ListQuery,
-    Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter, Replies,
+    Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, InboxQuery,
+    ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter, Replies,
     RetentionRules, Store, StoreLock, StoreOptions, Take, backup, open, restore, verify,
 };
 use crate::clock::Clock;
@@ -153,6 +153,7 @@ fn new_agent(name: &str) -> NewAgent {
             listed: true,
             replies: Replies::Auto,
             secret_generation: 0,
+            secret_rotated_at: None,
         },
         sealed_headers: None,
         key: NewKey {
@@ -891,4 +892,40 @@ async fn a_second_process_and_a_newer_database_are_refused() {
         "{opened:?}"
     );
     drop(folder);
+}
+
+#[tokio::test]
+async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_back() {
+    let bench = Bench::new().await;
+    let bob = bench.agent("bob").await;
+    let find = || async {
+        bench
+            .store
+            .find_agent_by_number(bob)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let before = find().await;
+    let later = Timestamp::from_millis(NOW + 5);
+    let rotated = bench.store.rotate_webhook_secret(bob, later).await.unwrap();
+    assert_eq!(rotated, Some(1));
+    let change = AgentChange {
+        id: bob,
+        settings: AgentSettings {
+            role: Some("clerk".to_owned()),
+            ..before.settings
+        },
+        sealed_headers: None,
+        active: true,
+        now: later,
+    };
+    assert!(bench.store.change_agent(change).await.unwrap());
+    let settings = find().await.settings;
+    assert_eq!(settings.role.as_deref(), Some("clerk"));
+    assert_eq!(settings.secret_generation, 1);
+    assert_eq!(settings.secret_rotated_at, Some(later));
+    bench.store.delete_agent(bob, later).await.unwrap();
+    let gone = bench.store.rotate_webhook_secret(bob, later).await.unwrap();
+    assert_eq!(gone, None);
 }

@@ -1,111 +1,145 @@
 //! To webhooks: local agents that are called when mail comes (AMTP 1.0, section 10.2).
 //!
-//! One request a message and agent, signed as Standard Webhooks ask: `webhook-id`,
-//! `webhook-timestamp` and `webhook-signature` over the three parts `id.timestamp.body`. The id
-//! stays the same over retries, so a receiver can tell a repetition. No redirect is followed; an
-//! answer has ten seconds and one mebibyte.
+//! - One request a message and recipient, signed as Standard Webhooks ask. Its id is the message's
+//!   and stays the same over attempts, so that a receiver can tell a repetition.
+//! - No redirect is followed. An answer has ten seconds and one mebibyte; a longer one counts as
+//!   none, because nobody knows what it says.
+//! - What is told of a failure names neither the target nor its address: the sender may read it.
+//!   The cause goes to the log.
 
+mod judgement;
 mod reply;
 mod request;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode};
-
-use super::after::retry_after;
 use super::{
     Attempted, Carrying, Copy, Destination, Fault, Load, Outcome, Parcel, Transport, Trouble,
 };
 use crate::clock::Clock;
-use crate::net::{Answer, AnswerLimits, GuardedClient, NetFault};
-use crate::protocol::ErrorCode;
-use crate::store::{Agent, Sealer, Store};
+use crate::net::{AnswerLimits, GuardedClient};
+use crate::protocol::{Address, ErrorCode};
+use crate::store::{Agent, DeliveryMode, Sealer, Store};
+use judgement::{judge, without_answer};
+use request::Letter;
 
 pub use reply::{may_reply, reply_message};
-pub use request::HEADERS_PURPOSE;
 
-/// How long a target has, and how much it may answer.
+/// How long a webhook has, and how much it may answer.
 const LIMITS: AnswerLimits = AnswerLimits {
     size: 1 << 20,
     time: Duration::from_secs(10),
 };
-/// A refusal counts as final after so many attempts.
-const REFUSALS: u32 = 3;
 
 /// Carries to the webhooks of local agents. Cloning is cheap.
 #[derive(Clone)]
 pub struct WebhookTransport {
     store: Store,
     client: GuardedClient,
-    sealer: Option<Arc<Sealer>>,
+    sealer: Option<Sealer>,
     clock: Clock,
 }
 
 impl WebhookTransport {
-    /// A transport that signs with secrets derived by `sealer`.
+    /// A transport that signs with secrets derived by `sealer`; without one everything defers.
     #[must_use]
     pub fn new(store: Store, client: GuardedClient, sealer: Option<Sealer>, clock: Clock) -> Self {
         Self {
             store,
             client,
-            sealer: sealer.map(Arc::new),
+            sealer,
             clock,
         }
     }
 
-    async fn deliver(&self, number: i64, parcel: &Parcel, copy: &Copy) -> Attempted {
-        let agent = match self.store.find_agent_by_number(number).await {
-            Ok(Some(agent)) => agent,
-            Ok(None) => {
-                return without_request(Outcome::Failed(Trouble {
-                    code: ErrorCode::AgentUnknown,
-                    text: "the agent was removed".to_owned(),
-                    fault: Fault::Message,
-                    retry_after: None,
-                }));
+    async fn deliver(&self, to: &Destination, parcel: &Parcel, copy: &Copy) -> Attempted {
+        match self.prepare(to, parcel, copy).await {
+            Ok((agent, letter)) => {
+                let answer = self.client.send(letter, LIMITS).await;
+                if let Err(fault) = &answer {
+                    tracing::info!(
+                        agent.address = %agent.address,
+                        message.id = parcel.stored.message_id.as_str(),
+                        error = %fault,
+                        "a webhook was not reached"
+                    );
+                }
+                judge(answer, copy.attempts)
             }
-            Err(error) => return without_request(deferred(format!("the database: {error}"))),
-        };
-        if !agent.active {
-            return without_request(deferred("the agent is inactive".to_owned()));
-        }
-        match self.request(&agent, parcel, copy) {
-            Ok(request) => judge(self.client.send(request, LIMITS).await, copy.attempts),
-            Err(text) => without_request(deferred(text)),
+            Err(outcome) => without_answer(outcome),
         }
     }
 
-    fn request(
+    async fn prepare(
         &self,
-        agent: &Agent,
+        to: &Destination,
         parcel: &Parcel,
         copy: &Copy,
-    ) -> Result<Request<Full<Bytes>>, String> {
-        let sealer = self.sealer.as_deref().ok_or_else(|| {
-            "webhooks are signed with a key from secrets.key_file, which is not configured"
-                .to_owned()
+    ) -> Result<(Agent, Letter), Outcome> {
+        let agent = self.find(to).await?;
+        let sealer = self.sealer.as_ref().ok_or_else(|| {
+            unready("webhooks are signed with the key of `secrets.key_file`, which is not set")
         })?;
-        let body = request::body(parcel, &copy.recipient);
-        request::build(agent, sealer, (parcel, body), self.clock.now())
+        let letter = request::write(&agent, sealer, (parcel, &copy.recipient), self.clock.now())
+            .map_err(unready)?;
+        Ok((agent, letter))
     }
+
+    /// The agent, if it can be called now.
+    async fn find(&self, to: &Destination) -> Result<Agent, Outcome> {
+        let Destination::Agent(number) = to else {
+            return Err(unready("there is no webhook of a foreign domain"));
+        };
+        let found = self.store.find_agent_by_number(*number).await;
+        let agent = found.map_err(|error| {
+            tracing::error!(agent.number = number, %error, "an agent could not be looked up");
+            unready("the agent could not be looked up")
+        })?;
+        let agent = agent.ok_or_else(|| {
+            Outcome::Failed(Trouble {
+                code: ErrorCode::AgentUnknown,
+                text: "the agent was removed".to_owned(),
+                fault: Fault::Message,
+                retry_after: None,
+            })
+        })?;
+        if !agent.active {
+            return Err(unready("the agent is inactive"));
+        }
+        if agent.settings.delivery_mode != DeliveryMode::Push {
+            // The queue puts the mail of such an agent into its inbox; it had looked too early.
+            return Err(unready("the agent polls its inbox since a moment ago"));
+        }
+        Ok(agent)
+    }
+}
+
+/// The agent cannot be called at present, whatever the message.
+fn unready(text: &str) -> Outcome {
+    Outcome::Deferred(Trouble {
+        code: ErrorCode::RecipientUnavailable,
+        text: text.to_owned(),
+        fault: Fault::Destination,
+        retry_after: None,
+    })
 }
 
 impl Transport for WebhookTransport {
     fn carry<'a>(&'a self, to: &'a Destination, parcels: Vec<Parcel>) -> Carrying<'a> {
         Box::pin(async move {
+            let mut behind = Behind::default();
             let mut carried = Vec::with_capacity(parcels.len());
             for parcel in &parcels {
-                let mut copies = Vec::with_capacity(parcel.copies.len());
+                let mut attempts = Vec::with_capacity(parcel.copies.len());
                 for copy in &parcel.copies {
-                    copies.push(match to {
-                        Destination::Agent(number) => self.deliver(*number, parcel, copy).await,
-                        Destination::Peer(_) => without_request(deferred("no webhook".to_owned())),
-                    });
+                    let attempted = match behind.what(parcel, copy) {
+                        Some(trouble) => without_answer(Outcome::Deferred(trouble)),
+                        None => self.deliver(to, parcel, copy).await,
+                    };
+                    behind.note(parcel, copy, &attempted.outcome);
+                    attempts.push(attempted);
                 }
-                carried.push(copies);
+                carried.push(attempts);
             }
             carried
         })
@@ -116,132 +150,31 @@ impl Transport for WebhookTransport {
     }
 }
 
-fn without_request(outcome: Outcome) -> Attempted {
-    Attempted {
-        outcome,
-        remote: None,
-        renew: false,
-    }
-}
+/// What later parcels wait behind, so that no message overtakes an earlier one between the same two.
+#[derive(Default)]
+struct Behind(Vec<(Option<(String, Address)>, Trouble)>);
 
-fn deferred(text: String) -> Outcome {
-    Outcome::Deferred(Trouble {
-        code: ErrorCode::RecipientUnavailable,
-        text,
-        fault: Fault::Destination,
-        retry_after: None,
-    })
-}
-
-/// What an answer means. Refusals are final after three attempts.
-fn judge(answer: Result<Answer, NetFault>, attempts: u32) -> Attempted {
-    match answer {
-        Ok(answer) => Attempted {
-            remote: answer.remote.map(|remote| remote.to_string()),
-            outcome: outcome(&answer, attempts),
-            renew: false,
-        },
-        Err(fault) => {
-            let hint = match fault {
-                NetFault::RefusedAddress { .. } => "; net.allow.webhooks can allow its range",
-                _ => "",
-            };
-            without_request(Outcome::Deferred(Trouble {
-                code: ErrorCode::TemporaryFailure,
-                text: format!("{fault}{hint}"),
-                fault: Fault::Destination,
-                retry_after: None,
-            }))
-        }
-    }
-}
-
-fn outcome(answer: &Answer, attempts: u32) -> Outcome {
-    let status = answer.status;
-    if status.is_success() {
-        return Outcome::Delivered {
-            reply: reply::response(&answer.body),
+impl Behind {
+    fn what(&self, parcel: &Parcel, copy: &Copy) -> Option<Trouble> {
+        let concerns = |pair: &Option<(String, Address)>| {
+            pair.as_ref().is_none_or(|(sender, recipient)| {
+                *sender == parcel.stored.sender && *recipient == copy.recipient
+            })
         };
+        let waits = self.0.iter().find(|(pair, _)| concerns(pair));
+        waits.map(|(_, trouble)| trouble.clone())
     }
-    let trouble = |code, fault| Trouble {
-        code,
-        text: format!("the webhook answered {status}"),
-        fault,
-        retry_after: retry_after(&answer.headers),
-    };
-    match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => {
-            Outcome::Deferred(trouble(ErrorCode::TemporaryFailure, Fault::Destination))
+
+    fn note(&mut self, parcel: &Parcel, copy: &Copy, outcome: &Outcome) {
+        if let Outcome::Deferred(trouble) = outcome {
+            let pair = match trouble.fault {
+                Fault::Destination => None,
+                Fault::Message => Some((parcel.stored.sender.clone(), copy.recipient.clone())),
+            };
+            self.0.push((pair, trouble.clone()));
         }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
-            Outcome::Deferred(trouble(ErrorCode::TemporaryFailure, Fault::Message))
-        }
-        _ if status.is_server_error() => {
-            Outcome::Deferred(trouble(ErrorCode::TemporaryFailure, Fault::Message))
-        }
-        _ if attempts + 1 >= REFUSALS => {
-            Outcome::Failed(trouble(ErrorCode::RecipientUnavailable, Fault::Message))
-        }
-        _ => Outcome::Deferred(trouble(ErrorCode::RecipientUnavailable, Fault::Message)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hyper::HeaderMap;
-
-    fn answer(status: u16, body: &'static str) -> Answer {
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: HeaderMap::new(),
-            body: Bytes::from_static(body.as_bytes()),
-            remote: None,
-        }
-    }
-
-    #[test]
-    fn what_a_webhook_answers_decides_what_becomes_of_the_delivery() {
-        for (status, attempts, word, fault) in [
-            (200, 0, "delivered", None),
-            (204, 0, "delivered", None),
-            (301, 0, "deferred", Some(Fault::Message)),
-            (400, 0, "deferred", Some(Fault::Message)),
-            (400, 1, "deferred", Some(Fault::Message)),
-            (400, 2, "failed", Some(Fault::Message)),
-            (410, 2, "failed", Some(Fault::Message)),
-            (408, 9, "deferred", Some(Fault::Message)),
-            (425, 9, "deferred", Some(Fault::Message)),
-            (429, 9, "deferred", Some(Fault::Destination)),
-            (500, 9, "deferred", Some(Fault::Message)),
-            (503, 9, "deferred", Some(Fault::Destination)),
-        ] {
-            let (found, of) = match outcome(&answer(status, ""), attempts) {
-                Outcome::Delivered { .. } => ("delivered", None),
-                Outcome::Deferred(trouble) => ("deferred", Some(trouble.fault)),
-                Outcome::Failed(trouble) => ("failed", Some(trouble.fault)),
-            };
-            assert_eq!((found, of), (word, fault), "{status} after {attempts}");
-        }
-    }
-
-    #[test]
-    fn a_target_in_a_refused_range_names_the_key_to_set() {
-        let fault = NetFault::RefusedAddress {
-            host: "localhost".to_owned(),
-            address: "127.0.0.1".parse().unwrap(),
-            range: "loopback",
-        };
-        let Outcome::Deferred(trouble) = judge(Err(fault), 0).outcome else {
-            panic!("not deferred")
-        };
-        assert!(
-            trouble.text.contains("net.allow.webhooks"),
-            "{}",
-            trouble.text
-        );
-    }
-}
+mod tests;

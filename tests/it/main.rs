@@ -7,3 +7,4 @@ mod daemon;
 mod layers;
 mod quickstart;
 mod support;
+mod support_works;

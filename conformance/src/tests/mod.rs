@@ -6,6 +6,7 @@ mod format;
 mod idempotency;
 mod inbox;
 mod json;
+mod push_agents;
 mod tracking;
 mod transport;
 
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Test> {
         tracking::tests(),
         inbox::tests(),
         agents::tests(),
+        push_agents::tests(),
     ]
     .concat()
 }

@@ -125,6 +125,10 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             "/v1/admin/agents/{address}/rotate-key",
             post(admin::agents::rotate_key),
         )
+        .route(
+            "/v1/admin/agents/{address}/rotate-webhook-secret",
+            post(admin::agents::rotate_webhook_secret),
+        )
         .route("/v1/admin/agents/{address}/keys", get(admin::agents::keys))
         .route(
             "/v1/admin/agents/{address}/keys/{key_id}",

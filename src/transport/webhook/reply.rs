@@ -12,6 +12,9 @@ use crate::protocol::wire::Body;
 use crate::protocol::{Address, IdempotencyKey, Message, MessageId, Timestamp};
 use crate::store::{Replies, StoredMessage};
 
+/// The longest subject, in bytes.
+const LONGEST_SUBJECT: usize = 998;
+
 /// The raw JSON of the member `response` of a webhook's answer.
 pub(super) fn response(body: &Bytes) -> Option<Bytes> {
     let members = scan_object(body).ok()?;
@@ -20,23 +23,28 @@ pub(super) fn response(body: &Bytes) -> Option<Bytes> {
     (value.as_ref() != b"null").then_some(value)
 }
 
-/// Whether an answer becomes a reply. `requested` replies only to messages that ask for one: with
-/// `coordination`, a `workflow_id`, or the header `x-amtp-reply-requested` set to `true`.
+/// Whether a webhook's answer becomes a reply, by the agent's setting.
 #[must_use]
 pub fn may_reply(replies: Replies, stored: &StoredMessage, message: &Message) -> bool {
-    let answerable = !message.is_bounce()
+    let is_answerable = !message.is_bounce()
         && !message.is_automatic()
         && matches!(stored.trust, Trust::Local | Trust::Trusted);
-    answerable
+    is_answerable
         && match replies {
             Replies::Auto => true,
+            Replies::Requested => asks_for_reply(message),
             Replies::Never => false,
-            Replies::Requested => {
-                message.coordination().is_some()
-                    || message.workflow_id().is_some()
-                    || message.header("x-amtp-reply-requested") == Some("true")
-            }
         }
+}
+
+/// Whether the sender asks for a reply: by `coordination`, by a `workflow_id` on what is no answer
+/// itself, or by the header `x-amtp-reply-requested` with the value `true`.
+fn asks_for_reply(message: &Message) -> bool {
+    let is_answer = message.in_reply_to().is_some() || message.response_type().is_some();
+    let header = message.header("x-amtp-reply-requested");
+    message.coordination().is_some()
+        || (message.workflow_id().is_some() && !is_answer)
+        || matches!(header, Some("true" | "\"true\""))
 }
 
 /// The reply, from the address the message was delivered to, to its sender.
@@ -59,30 +67,36 @@ pub fn reply_message(
         body.string("workflow_id", workflow.as_str());
     }
     if let Some(subject) = message.subject() {
-        let subject = match subject.get(..3) {
-            Some(prefix) if prefix.eq_ignore_ascii_case("re:") => subject.to_owned(),
-            _ => format!("Re: {subject}"),
-        };
-        // A subject has at most 998 bytes.
-        let end = (0..=subject.len().min(998))
-            .rev()
-            .find(|at| subject.is_char_boundary(*at));
-        body.string("subject", &subject[..end.unwrap_or(0)]);
+        body.string("subject", &answering(subject));
     }
     let headers = format!(
         r#"{{"x-amtp-auto":"reply","x-amtp-hops":{}}}"#,
-        message.hops() + 1
+        message.hops().saturating_add(1)
     );
     body.member("headers", &headers);
     body.member("payload", &String::from_utf8_lossy(payload));
     body.finish()
 }
 
+/// `Re: ` and the subject, once and within what a subject may have.
+fn answering(subject: &str) -> String {
+    let is_answer = subject
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    let mut answer = if is_answer {
+        subject.to_owned()
+    } else {
+        format!("Re: {subject}")
+    };
+    answer.truncate(answer.floor_char_boundary(LONGEST_SUBJECT));
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Notes, Origin, Verification};
-    use crate::protocol::{Domain, Limits, Profile};
+    use crate::envelope::Origin;
+    use crate::protocol::{Limits, Profile};
 
     fn stored(trust: Trust, more: &str) -> (StoredMessage, Message) {
         let raw =
@@ -96,13 +110,10 @@ mod tests {
             trust,
             origin: Origin::Peer,
             accepted_at: Timestamp::from_millis(0),
-            notes: Notes {
-                verification: Verification::unsigned(&Domain::parse("one.test").unwrap()),
-                minted_key: Some("k".to_owned()),
-                request_id: String::new(),
-                remote: None,
-                answers: None,
-            },
+            notes: serde_json::from_str(
+                r#"{"v":{"result":"unsigned","method":"none","domain":"one.test"},"k":"k","r":""}"#,
+            )
+            .unwrap(),
             body,
         };
         (stored, message)
@@ -113,6 +124,11 @@ mod tests {
         let auto = r#","headers":{"x-amtp-auto":"reply"}"#;
         let bounce = r#","message_type":"delivery_failure""#;
         let asks = r#","headers":{"x-amtp-reply-requested":true}"#;
+        let asks_not = r#","headers":{"x-amtp-reply-requested":false}"#;
+        let workflow = r#","workflow_id":"w""#;
+        let answers = r#","workflow_id":"w","in_reply_to":"m-0""#;
+        let responds = r#","workflow_id":"w","response_type":"workflow_response""#;
+        let coordinates = r#","coordination":{"type":"parallel","timeout":9}"#;
         for (replies, trust, more, may) in [
             (Replies::Auto, Trust::Local, "", true),
             (Replies::Auto, Trust::Trusted, "", true),
@@ -122,15 +138,18 @@ mod tests {
             (Replies::Never, Trust::Local, "", false),
             (Replies::Requested, Trust::Local, "", false),
             (Replies::Requested, Trust::Local, asks, true),
-            (
-                Replies::Requested,
-                Trust::Local,
-                r#","workflow_id":"w""#,
-                true,
-            ),
+            (Replies::Requested, Trust::Unverified, asks, false),
+            (Replies::Requested, Trust::Local, asks_not, false),
+            (Replies::Requested, Trust::Local, workflow, true),
+            (Replies::Requested, Trust::Local, answers, false),
+            (Replies::Requested, Trust::Local, responds, false),
+            (Replies::Requested, Trust::Trusted, coordinates, true),
+            (Replies::Auto, Trust::Local, responds, true),
+            (Replies::Never, Trust::Local, asks, false),
         ] {
             let (stored, message) = stored(trust, more);
-            assert_eq!(may_reply(replies, &stored, &message), may, "{more}");
+            let found = may_reply(replies, &stored, &message);
+            assert_eq!(found, may, "{replies:?} {trust:?} {more}");
         }
     }
 
@@ -162,5 +181,42 @@ mod tests {
         assert_eq!(reply.in_reply_to().unwrap().as_str(), "m-1");
         assert_eq!(reply.sender().as_str(), "b@two.test");
         assert_eq!(reply.recipients()[0].as_str(), "a@one.test");
+    }
+
+    #[test]
+    fn a_subject_is_answered_once_and_stays_within_its_limit() {
+        let long = "é".repeat(499);
+        for (subject, answer) in [
+            ("Order", "Re: Order".to_owned()),
+            ("re: Order", "re: Order".to_owned()),
+            ("RE:Order", "RE:Order".to_owned()),
+            ("Rework", "Re: Rework".to_owned()),
+            ("é", "Re: é".to_owned()),
+            (&long, format!("Re: {}", "é".repeat(497))),
+        ] {
+            assert_eq!(answering(subject), answer);
+        }
+    }
+
+    #[test]
+    fn hops_that_a_peer_makes_up_do_no_harm() {
+        let (stored, message) = stored(
+            Trust::Trusted,
+            r#","workflow_id":"w","headers":{"x-amtp-hops":4294967295}"#,
+        );
+        let (id, key) = (
+            MessageId::parse("r-1").unwrap(),
+            IdempotencyKey::parse("k-1").unwrap(),
+        );
+        let raw = reply_message(
+            (&id, &key, Timestamp::from_millis(0)),
+            (&stored, &message),
+            &message.recipients()[0],
+            &Bytes::from_static(b"null"),
+        );
+        let reply = Message::parse(raw.into(), Profile::Relay, &Limits::default()).unwrap();
+        assert_eq!(reply.hops(), u32::MAX);
+        assert_eq!(reply.workflow_id().unwrap().as_str(), "w");
+        assert_eq!(reply.subject(), None);
     }
 }

@@ -1,5 +1,17 @@
 //! Real gateways for tests: the binary as a process of its own, and a client.
 
+pub mod agentry;
+pub mod background;
+pub mod behaviour;
+pub mod dns;
+pub mod netns;
+pub mod peer;
+pub mod pki;
+pub mod relay;
+pub mod server;
+mod tap;
+pub mod webhook;
+
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -291,4 +303,22 @@ fn free_ports() -> [u16; 3] {
 )]
 pub async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// What a probe finds, as soon as it finds something; panics when that takes too long.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(waited < within, "still missing after {within:?}: {what}");
+        pause(STEP).await;
+        waited += STEP;
+    }
 }

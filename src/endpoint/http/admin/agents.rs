@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::form::{AgentForm, address, fresh};
+use super::form::{AgentForm, address, fresh, signing};
 use crate::auth::{IssuedKey, KeyKind, NamePattern};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::{Gate, Json, Operator, Params, bearer, invalid_field, span};
@@ -40,12 +40,25 @@ struct AgentView {
     created_at: Timestamp,
     updated_at: Timestamp,
     last_active: Option<Timestamp>,
+    #[serde(flatten)]
+    once: ShownOnce,
+}
+
+/// What is shown where it is made and nowhere else.
+#[derive(Default, Serialize)]
+struct ShownOnce {
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<String>,
 }
 
 impl AgentView {
-    fn of(agent: &Agent, api_key: Option<String>) -> Self {
+    fn of(agent: &Agent) -> Self {
+        Self::with(agent, ShownOnce::default())
+    }
+
+    fn with(agent: &Agent, once: ShownOnce) -> Self {
         let settings = agent.settings.clone();
         Self {
             address: agent.address.to_string(),
@@ -62,7 +75,7 @@ impl AgentView {
             created_at: agent.created_at,
             updated_at: agent.updated_at,
             last_active: agent.last_active_at,
-            api_key,
+            once,
         }
     }
 }
@@ -115,6 +128,9 @@ async fn register(
         ));
     }
     let settings = form.apply(fresh())?;
+    if settings.delivery_mode == DeliveryMode::Push {
+        signing(api.sealer.as_ref())?;
+    }
     let sealed_headers = form.sealed_headers(api.sealer.as_ref())?.flatten();
     let key = IssuedKey::generate(KeyKind::Agent);
     let new = NewAgent {
@@ -139,12 +155,24 @@ async fn register(
     }
     let agent = api.store.find_agent(&domain, &name).await?;
     let agent = agent.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let once = ShownOnce {
+        api_key: Some(key.secret),
+        webhook_secret: webhook_secret(api, &agent),
+    };
     Ok((
         StatusCode::CREATED,
         Answer(OneAgent {
-            agent: AgentView::of(&agent, Some(key.secret)),
+            agent: AgentView::with(&agent, once),
         }),
     ))
+}
+
+/// The secret of an agent's webhook, where it has one.
+fn webhook_secret(api: &Api, agent: &Agent) -> Option<String> {
+    let settings = &agent.settings;
+    let has_webhook = settings.delivery_mode == DeliveryMode::Push;
+    let sealer = api.sealer.as_ref().filter(|_| has_webhook)?;
+    Some(sealer.shown_webhook_secret(agent.id, settings.secret_generation))
 }
 
 #[derive(Serialize)]
@@ -168,10 +196,7 @@ pub(crate) async fn list(
         .last()
         .filter(|_| more)
         .map(|agent| agent_cursor::write(&agent.address));
-    let agents = agents
-        .iter()
-        .map(|agent| AgentView::of(agent, None))
-        .collect();
+    let agents = agents.iter().map(AgentView::of).collect();
     Ok(Answer(AgentList {
         agents,
         next_cursor,
@@ -186,7 +211,7 @@ pub(crate) async fn show(
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
     Ok(Answer(OneAgent {
-        agent: AgentView::of(&agent, None),
+        agent: AgentView::of(&agent),
     }))
 }
 
@@ -204,9 +229,15 @@ pub(crate) async fn change(
             "cannot be changed: add a new agent",
         ));
     }
+    let settings = form.apply(agent.settings.clone())?;
+    let polled = agent.settings.delivery_mode == DeliveryMode::Pull;
+    let begins_push = polled && settings.delivery_mode == DeliveryMode::Push;
+    if begins_push {
+        signing(api.sealer.as_ref())?;
+    }
     let change = AgentChange {
         id: agent.id,
-        settings: form.apply(agent.settings.clone())?,
+        settings,
         sealed_headers: form.sealed_headers(api.sealer.as_ref())?,
         active: form.active.unwrap_or(agent.active),
         now: api.clock.now(),
@@ -215,8 +246,12 @@ pub(crate) async fn change(
         return Err(ApiError::new(ErrorCode::NotFound));
     }
     let agent = find(&api, &address).await?;
+    let once = ShownOnce {
+        webhook_secret: webhook_secret(&api, &agent).filter(|_| begins_push),
+        ..ShownOnce::default()
+    };
     Ok(Answer(OneAgent {
-        agent: AgentView::of(&agent, None),
+        agent: AgentView::with(&agent, once),
     }))
 }
 
@@ -269,8 +304,36 @@ pub(crate) async fn rotate_key(
             now,
         )
         .await?;
+    let once = ShownOnce {
+        api_key: Some(key.secret),
+        ..ShownOnce::default()
+    };
     Ok(Answer(OneAgent {
-        agent: AgentView::of(&agent, Some(key.secret)),
+        agent: AgentView::with(&agent, once),
+    }))
+}
+
+/// `POST /v1/admin/agents/{address}/rotate-webhook-secret`
+pub(crate) async fn rotate_webhook_secret(
+    State(api): Gate,
+    _operator: Operator,
+    Path(address): Path<String>,
+) -> Result<Answer<OneAgent>, ApiError> {
+    let agent = find(&api, &address).await?;
+    if agent.settings.delivery_mode != DeliveryMode::Push {
+        return Err(ApiError::new(ErrorCode::Conflict).message("The agent has no webhook."));
+    }
+    signing(api.sealer.as_ref())?;
+    let now = api.clock.now();
+    let rotated = api.store.rotate_webhook_secret(agent.id, now).await?;
+    rotated.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let agent = find(&api, &address).await?;
+    let once = ShownOnce {
+        webhook_secret: webhook_secret(&api, &agent),
+        ..ShownOnce::default()
+    };
+    Ok(Answer(OneAgent {
+        agent: AgentView::with(&agent, once),
     }))
 }
 

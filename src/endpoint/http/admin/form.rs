@@ -8,12 +8,10 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer};
+use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
-/// What sealed webhook headers are sealed for.
-pub(crate) const HEADERS_PURPOSE: &str = "webhook-headers";
 
 /// The members of an agent that can be set. Absent = leave as it is.
 #[derive(Debug, Default, Deserialize)]
@@ -55,6 +53,7 @@ pub(crate) fn fresh() -> AgentSettings {
         listed: true,
         replies: Replies::Auto,
         secret_generation: 0,
+        secret_rotated_at: None,
     }
 }
 
@@ -106,8 +105,18 @@ impl AgentForm {
         })?;
         let plain = serde_json::to_vec(headers)
             .map_err(|fault| invalid_field("headers", &fault.to_string()))?;
-        Ok(Some(Some(sealer.seal(HEADERS_PURPOSE, &plain))))
+        Ok(Some(Some(sealer.seal(WEBHOOK_HEADERS, &plain))))
     }
+}
+
+/// What an agent with a webhook needs of the configuration: the key that its secret comes from.
+pub(crate) fn signing(sealer: Option<&Sealer>) -> Result<&Sealer, ApiError> {
+    sealer.ok_or_else(|| {
+        invalid_field(
+            "delivery_mode",
+            "push needs `secrets.key_file` in the configuration: what goes to webhooks is signed",
+        )
+    })
 }
 
 /// A name or full address of ours, for a new agent.
@@ -228,6 +237,8 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
                 | "transfer-encoding"
                 | "connection"
                 | "upgrade"
+                | "user-agent"
+                | "expect"
                 | "te"
                 | "trailer"
                 | "keep-alive"
@@ -244,4 +255,36 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+
+    fn sealed(headers: &str) -> Result<Option<Option<Vec<u8>>>, ApiError> {
+        let sealer = Sealer::new("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
+        let form = format!(r#"{{"headers":{headers}}}"#);
+        let form: AgentForm = serde_json::from_str(&form).unwrap();
+        form.sealed_headers(Some(&sealer))
+    }
+
+    #[test]
+    fn an_agent_cannot_set_the_headers_that_the_gateway_sets() {
+        for name in ["User-Agent", "Webhook-Signature", "X-AMTP-Hops", "Host"] {
+            let headers = format!(r#"{{"{name}":"x"}}"#);
+            let refused = sealed(&headers).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidParameter, "{name}");
+        }
+        let taken = sealed(r#"{"Authorization":"Bearer x"}"#).unwrap();
+        assert!(taken.flatten().is_some());
+        assert_eq!(sealed("null").unwrap(), Some(None));
+    }
+
+    #[test]
+    fn without_a_sealing_key_no_agent_can_be_pushed_to() {
+        let refused = signing(None).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidParameter);
+        assert!(format!("{refused:?}").contains("secrets.key_file"));
+    }
 }

@@ -1,0 +1,10 @@
+//! What the tests stand on is tested itself.
+
+mod agentry;
+mod dns;
+mod http2;
+mod netns;
+mod peer;
+mod pki;
+mod relay;
+mod webhook;
