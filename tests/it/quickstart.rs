@@ -60,6 +60,18 @@ fn every_step_is_confirmed_also_the_second_time() {
 }
 
 #[test]
+fn lost_keys_and_lost_data_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(once(folder.path(), &[]).status.code(), Some(0));
+    for lost in ["agents/carol.key", "agents/bob.webhook-secret"] {
+        std::fs::remove_file(folder.path().join(lost)).unwrap();
+    }
+    std::fs::remove_dir_all(folder.path().join("alpha.test/data")).unwrap();
+    let again = once(folder.path(), &[]);
+    assert_eq!(again.status.code(), Some(0), "{}", words(&again));
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_refused_also_with_clean() {
     let folder = tempfile::tempdir().unwrap();
     let thesis = folder.path().join("alpha.test");

@@ -109,16 +109,8 @@ impl Place<'_> {
         let file = self.file("webhook-secret");
         match self.registry.folder.find(&file) {
             Some(secret) => Ok(secret),
-            None => self.derived(),
+            None => self.renew("rotate-webhook-secret", json!({}), &file).await,
         }
-    }
-
-    /// That of the first agent of its gateway.
-    fn derived(&self) -> Result<String> {
-        let key = format!("{}/secrets.key", self.site.domain);
-        let key = self.registry.folder.find(&key);
-        let sealer = crate::store::Sealer::new(&key.context("the sealing key is gone")?)?;
-        Ok(STANDARD.encode(sealer.webhook_secret(1, 0)))
     }
 
     async fn is_known(&self) -> Result<bool> {
