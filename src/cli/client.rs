@@ -10,7 +10,7 @@ use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use http_body_util::Full;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -98,7 +98,25 @@ impl Target {
     }
 }
 
+/// What a gateway answered, whatever it was.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// As it came; empty where there was no body.
+    pub(super) body: Bytes,
+}
+
 impl Gateway {
+    /// The gateway at `base`, with a key.
+    pub(super) fn new(client: HttpsClient, base: String, key: String) -> Self {
+        Self {
+            client,
+            base,
+            key,
+            address: None,
+            json: false,
+        }
+    }
+
     /// Sends a request with the key as bearer; an error answer becomes an error that says what the
     /// gateway said.
     pub(super) async fn call(
@@ -118,6 +136,24 @@ impl Gateway {
     }
 
     async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Value> {
+        let answer = self.exchange(method, path, body).await?;
+        if !answer.status.is_success() {
+            return Err(refusal(answer.status.as_u16(), &answer.body));
+        }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body)
+            .with_context(|| format!("{}{path} did not answer JSON: is it a gateway?", self.base))
+    }
+
+    /// Sends a request with the key as bearer; any answer is an answer.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer> {
         let url = format!("{}{path}", self.base);
         let mut request = Request::builder()
             .method(method)
@@ -138,16 +174,10 @@ impl Gateway {
             .send(request)
             .await
             .with_context(|| url.clone())?;
-        let status = answer.status();
-        let text = answer.into_body();
-        if !status.is_success() {
-            return Err(refusal(status.as_u16(), &text));
-        }
-        if text.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&text)
-            .with_context(|| format!("{url} did not answer JSON: is it a gateway?"))
+        Ok(Answer {
+            status: answer.status(),
+            body: answer.into_body(),
+        })
     }
 
     /// The address a command speaks for.
@@ -158,7 +188,8 @@ impl Gateway {
     }
 }
 
-fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
+/// What an error answer says.
+pub(super) fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
     let Ok(answer) = serde_json::from_slice::<Value>(body) else {
         return anyhow!("the gateway answered {status}");
     };

@@ -23,7 +23,7 @@ use crate::config::template;
 use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
 use crate::protocol::{Advertisement, Domain, GatewayUrl};
 
-mod certificate;
+pub(super) mod certificate;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +85,7 @@ impl InitCommand {
             Draft {
                 name: "secrets.key",
                 mode: 0o600,
-                text: STANDARD.encode(random::<32>()) + "\n",
+                text: fresh_sealing_key() + "\n",
             },
             Draft {
                 name: "profile.yaml",
@@ -207,7 +207,7 @@ impl InitCommand {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+,@%:=".contains(c);
     if text.chars().all(plain) {
@@ -223,6 +223,11 @@ fn loopback_of(listener: SocketAddr) -> std::net::IpAddr {
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
         other => other.ip(),
     }
+}
+
+/// What `secrets.key_file` holds.
+pub(super) fn fresh_sealing_key() -> String {
+    STANDARD.encode(random::<32>())
 }
 
 fn random<const N: usize>() -> [u8; N] {

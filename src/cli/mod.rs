@@ -27,6 +27,7 @@ mod config_reference;
 mod database;
 mod init;
 mod mail;
+mod quickstart;
 mod serve;
 mod version;
 
@@ -44,6 +45,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Quickstart(quickstart::QuickstartCommand),
     Serve(serve::ServeCommand),
     Init(init::InitCommand),
     Check(check::CheckCommand),
@@ -63,6 +65,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            Self::Quickstart(command) => wait_for(command.run()),
             Self::Serve(command) => wait_for(command.run()),
             Self::Init(command) => command.run(),
             Self::Check(command) => command.run(),

@@ -57,7 +57,7 @@ pub use listen::Listen;
 pub use log::Log;
 pub use net::{Allow, Net};
 pub use peers::Peer;
-pub use profile::{Profile, ProfileFault};
+pub use profile::{Profile, ProfileFault, user_data_folder};
 pub use reading::Places;
 pub use reference::reference;
 pub use retention::Retention;

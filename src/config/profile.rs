@@ -78,19 +78,28 @@ impl Profile {
     /// # Errors
     /// [`ProfileFault`] when there is one that cannot be used.
     pub fn of_user() -> Result<Self, ProfileFault> {
-        match user_folder().map(|folder| folder.join("amtpd/profile.yaml")) {
+        match user_folder("XDG_CONFIG_HOME", ".config")
+            .map(|folder| folder.join("amtpd/profile.yaml"))
+        {
             Some(path) if path.exists() => Self::load(&path),
             _ => Ok(Self::default()),
         }
     }
 }
 
+/// Where programs keep data of this user: `$XDG_DATA_HOME`, else `~/.local/share`. Nothing for a
+/// user without a home.
+#[must_use]
+pub fn user_data_folder() -> Option<PathBuf> {
+    user_folder("XDG_DATA_HOME", ".local/share")
+}
+
 #[allow(clippy::disallowed_methods, reason = "config reads the environment")]
-fn user_folder() -> Option<PathBuf> {
+fn user_folder(variable: &str, in_home: &str) -> Option<PathBuf> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))
+    set(variable).or_else(|| set("HOME").map(|home| home.join(in_home)))
 }

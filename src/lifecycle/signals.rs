@@ -2,6 +2,7 @@
 
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// A wish of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ enum Source {
         hangup: unix::Signal,
     },
     Scripted(mpsc::UnboundedReceiver<Signal>),
+    /// Gone once it was given.
+    Stop(Option<CancellationToken>),
 }
 
 impl Signals {
@@ -46,10 +49,22 @@ impl Signals {
         (sender, Self(Source::Scripted(receiver)))
     }
 
+    /// One signal to stop, when `stop` is given: for a gateway that is a part of something larger.
+    #[must_use]
+    pub fn when(stop: CancellationToken) -> Self {
+        Self(Source::Stop(Some(stop)))
+    }
+
     /// The next signal; waits for ever when none can come. Dropping the wait loses nothing.
     pub async fn next(&mut self) -> Signal {
         let next = match &mut self.0 {
             Source::Scripted(receiver) => receiver.recv().await,
+            Source::Stop(stop) => {
+                if let Some(stop) = stop {
+                    stop.cancelled().await;
+                }
+                stop.take().map(|_| Signal::Stop)
+            }
             Source::System {
                 terminate,
                 interrupt,

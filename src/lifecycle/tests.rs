@@ -192,3 +192,21 @@ async fn the_systems_signals_are_understood() {
         assert_eq!(signals.next().await, meaning, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_token_asks_once_for_the_end() {
+    let bench = bench();
+    let mut outer = Lifecycle::new(Clock::over(bench.test.clone()));
+    let stage = outer.stage("gateways");
+    let order = bench.order.clone();
+    let mut inner = bench;
+    inner.stage("listeners");
+    let signals = Signals::when(stage.stop());
+    let run = inner.life.run(signals, ServiceManager::none(), GRACE);
+    stage.spawn("inner", run);
+    let (send, signals) = Signals::scripted();
+    send.send(Signal::Stop).unwrap();
+    let ended = outer.run(signals, ServiceManager::none(), GRACE).await;
+    assert_eq!(ended, Ok(()), "a second request would have aborted it");
+    assert_eq!(*order.lock().unwrap(), ["listeners"]);
+}

@@ -1,7 +1,9 @@
 //! Log lines: who writes them, in which form, from which level on.
 
 use std::fmt;
+use std::fs::File;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -58,7 +60,23 @@ pub enum TelemetryFault {
 /// # Errors
 /// When the level is not understood, or on the second call in one process.
 pub fn start(options: &LogOptions, clock: Clock) -> Result<(), TelemetryFault> {
-    let subscriber = subscriber(options, clock, std::io::stderr)?;
+    let ink = if std::io::stderr().is_terminal() {
+        Ink::Coloured
+    } else {
+        Ink::Plain
+    };
+    install(subscriber(options, clock, (std::io::stderr, ink))?)
+}
+
+/// As [`start`], but into a file, for commands that talk to a person meanwhile.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_into(file: File, options: &LogOptions, clock: Clock) -> Result<(), TelemetryFault> {
+    install(subscriber(options, clock, (Arc::new(file), Ink::Plain))?)
+}
+
+fn install(subscriber: Box<dyn Subscriber + Send + Sync>) -> Result<(), TelemetryFault> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryFault::Started)?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
@@ -71,10 +89,17 @@ pub fn start(options: &LogOptions, clock: Clock) -> Result<(), TelemetryFault> {
     Ok(())
 }
 
+/// Whether text has colours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ink {
+    Plain,
+    Coloured,
+}
+
 fn subscriber<W>(
     options: &LogOptions,
     clock: Clock,
-    writer: W,
+    (writer, ink): (W, Ink),
 ) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryFault>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -91,7 +116,7 @@ where
         ),
         LogFormat::Text => Box::new(
             builder
-                .with_ansi(std::io::stderr().is_terminal())
+                .with_ansi(ink == Ink::Coloured)
                 .with_timer(Moment(clock))
                 .finish(),
         ),
@@ -244,7 +269,8 @@ mod tests {
             format,
             level: level.to_owned(),
         };
-        let subscriber = subscriber(&options, clock, move || writer.clone()).unwrap();
+        let writer = move || writer.clone();
+        let subscriber = subscriber(&options, clock, (writer, Ink::Plain)).unwrap();
         tracing::subscriber::with_default(subscriber, act);
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -302,7 +328,9 @@ mod tests {
             level: "a=b=c".to_owned(),
         };
         let clock = Clock::over(TestClock::at(Timestamp::from_millis(0)));
-        let fault = subscriber(&options, clock, io::sink).err().unwrap();
+        let fault = subscriber(&options, clock, (io::sink, Ink::Plain))
+            .err()
+            .unwrap();
         assert!(
             fault.to_string().starts_with("\"a=b=c\" is no log level"),
             "{fault}"

@@ -1,6 +1,6 @@
 //! What the process tells about itself: log lines, metrics, and the board of its workers.
 //!
-//! - Log lines go to standard error, one a line. In JSON every field keeps its dotted name at the
+//! - Log lines go to standard error or into a file, one a line. In JSON every field keeps its dotted name at the
 //!   top level (`request.id`, `message.id`); the fields of the surrounding spans stand beside them.
 //! - [`Metrics`] are counted through typed methods and shown as OpenMetrics text.
 //! - On the [`Board`] every worker keeps one short line about what it does.
@@ -11,6 +11,6 @@ mod metrics;
 mod queue_metrics;
 
 pub use board::{Board, Post, Status, WorkerState};
-pub use log::{LogFormat, LogOptions, TelemetryFault, start};
+pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
 pub use queue_metrics::{QueueGauges, QueueMetrics};

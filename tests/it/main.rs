@@ -6,5 +6,6 @@ mod crash;
 mod daemon;
 mod federation;
 mod layers;
+mod quickstart;
 mod support;
 mod support_works;

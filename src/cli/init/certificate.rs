@@ -11,9 +11,9 @@ use rcgen::{
 use crate::protocol::{GatewayUrl, Timestamp};
 
 /// A certificate and its key, in PEM.
-pub(super) struct Pair {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(in crate::cli) struct Pair {
+    pub(in crate::cli) certificate: String,
+    pub(in crate::cli) key: String,
 }
 
 /// A certificate for the host of `gateway` and for this machine's own names, from the day before
@@ -26,6 +26,17 @@ pub(super) fn self_signed(gateway: &GatewayUrl, now: Timestamp) -> Result<Pair> 
         .distinguished_name
         .push(DnType::CommonName, gateway.host());
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    for_a_year(&mut params, now)?;
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
+}
+
+/// From the day before `now`, so that clocks may differ, for a year.
+pub(in crate::cli) fn for_a_year(params: &mut CertificateParams, now: Timestamp) -> Result<()> {
     let today = jiff::Timestamp::from_millisecond(now.as_millis())?
         .to_zoned(TimeZone::UTC)
         .date();
@@ -35,12 +46,7 @@ pub(super) fn self_signed(gateway: &GatewayUrl, now: Timestamp) -> Result<Pair> 
     };
     params.not_before = day(today.yesterday()?);
     params.not_after = day(today.checked_add(jiff::Span::new().days(365))?);
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    Ok(Pair {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(())
 }
 
 fn names(gateway: &GatewayUrl) -> Result<Vec<SanType>> {
