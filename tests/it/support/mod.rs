@@ -1,5 +1,9 @@
 //! Real gateways for tests: the binary as a process of its own, and a client.
 
+pub mod background;
+pub mod dns;
+pub mod pki;
+
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
