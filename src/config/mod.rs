@@ -68,7 +68,7 @@ pub use secrets::Secrets;
 pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
-pub use units::{Rate, Size, UnitFault};
+pub use units::{Rate, Size, Span, UnitFault};
 
 use crate::protocol::{Address, Domain, GatewayUrl};
 use kind::AgentRef;
