@@ -166,9 +166,10 @@ impl Probe {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(()),
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                Err(ChainFault::UnknownIssuer)
-            }
+            // One of the same name as somebody believed, with another key, is a stranger, too.
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => Err(ChainFault::UnknownIssuer),
             Err(fault) => Err(other(&fault)),
         }
     }

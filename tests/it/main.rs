@@ -4,5 +4,6 @@
 
 mod crash;
 mod daemon;
+mod doctor;
 mod layers;
 mod support;
