@@ -174,7 +174,7 @@ fn judge_http2(place: &str, shown: &Shown) -> Check {
     Check::warning(
         HTTP2,
         text,
-        "let it offer h2 by ALPN: over HTTP/1.1 every message waits for its own connection",
+        "let it offer h2 by ALPN: HTTP/1.1 carries one message at a time on a connection",
     )
 }
 

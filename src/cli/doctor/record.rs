@@ -213,7 +213,10 @@ mod tests {
     const AT: &str = "_amtp.a.example";
     const GOOD: &str = "v=amtp1;gateway=https://g.example";
 
-    fn texts(records: &[&[&str]]) -> Texts {
+    /// The strings of each record.
+    type Written<'a> = &'a [&'a [&'a str]];
+
+    fn texts(records: Written) -> Texts {
         let strings = |record: &&[&str]| record.iter().map(|one| one.as_bytes().to_vec()).collect();
         Texts {
             records: records.iter().map(strings).collect(),
@@ -222,7 +225,7 @@ mod tests {
         }
     }
 
-    fn judged(records: &[&[&str]]) -> Found {
+    fn judged(records: Written) -> Found {
         judge(AT, GOOD, &Ok(texts(records)))
     }
 
@@ -302,7 +305,7 @@ mod tests {
     fn a_valid_record_may_still_deserve_a_look() {
         let padded = format!("{GOOD};x={}", "y".repeat(300));
         let (start, end) = padded.split_at(255);
-        let table: [(&[&[&str]], &[Grade], &str); 8] = [
+        let table: [(Written, &[Grade], &str); 8] = [
             (
                 &[&[GOOD]],
                 &[Fine],
