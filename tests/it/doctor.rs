@@ -387,6 +387,12 @@ fn what_is_no_gateway_is_told_apart() {
             looked.assert(name, result, words);
         }
     }
+    let silent = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    world.publish("s.test", silent.local_addr().unwrap().port());
+    let looked = world.looked("s.test", &["--allow-private", "--timeout", "300ms"]);
+    assert_eq!(looked.code, 1);
+    looked.assert("tls", "fault", "no answer in time");
+
     let closed = TcpListener::bind((LOOPBACK, 0)).unwrap();
     world.publish("s.test", closed.local_addr().unwrap().port());
     drop(closed);

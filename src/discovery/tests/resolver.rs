@@ -78,8 +78,12 @@ async fn texts_come_as_they_are_written_for_those_who_judge_them() {
     let dns = DnsServer::start().await;
     let resolver = resolver(&[&dns], PATIENT);
     let part = [b'x'; 255];
-    dns.set("t.example", 77, [txt(&[b"v=", b"\xff"]), txt(&[&part; 17])])
-        .await;
+    dns.set(
+        "t.example",
+        77,
+        [txt(&[b"v=", b"\xff"]), txt(&[&part[..]; 17])],
+    )
+    .await;
     let mut found = resolver.texts("t.example").await.unwrap();
     found.records.sort_by_key(Vec::len);
     assert_eq!(found.records[0], [b"v=".to_vec(), b"\xff".to_vec()]);

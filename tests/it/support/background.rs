@@ -30,6 +30,11 @@ pub fn run(work: impl Future<Output = ()> + Send + 'static) -> Task {
     Task(RUNTIME.spawn(work))
 }
 
+/// Starts work that ends by itself.
+pub fn detach(work: impl Future<Output = ()> + Send + 'static) {
+    drop(RUNTIME.spawn(work));
+}
+
 /// Hands a listener that is bound already to the background.
 pub fn adopt(listener: StdListener) -> TcpListener {
     listener.set_nonblocking(true).unwrap();
