@@ -377,6 +377,7 @@ impl Parts<'_> {
             draining,
             board,
             discovery: self.outgoing.discovery.clone(),
+            published: Arc::new(config.advertisement()),
         }
     }
 

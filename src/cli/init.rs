@@ -19,9 +19,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::show;
 use crate::auth::{IssuedKey, KeyKind};
 use crate::clock::Clock;
-use crate::config::template;
+use crate::config::{RECORD_TTL, advertisement, template};
 use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
-use crate::protocol::{Advertisement, Domain, GatewayUrl};
+use crate::protocol::{Domain, GatewayUrl};
 
 pub(super) mod certificate;
 #[cfg(test)]
@@ -185,21 +185,17 @@ impl InitCommand {
     }
 
     fn records(&self) -> String {
-        let record = Advertisement {
-            gateway: self.gateway_url.clone(),
-            auth: Vec::new(),
-            max_size: DEFAULT_MAX_SIZE,
-            features: Vec::new(),
-        };
+        let record = advertisement(self.gateway_url.clone(), DEFAULT_MAX_SIZE);
+        let ttl = RECORD_TTL.as_secs();
         let mut text = format!(
-            "\nPublish in DNS:\n  _amtp.{}. 3600 IN TXT \"{record}\"\n",
+            "\nPublish in DNS:\n  _amtp.{}. {ttl} IN TXT \"{record}\"\n",
             self.domain
         );
         if self.gateway_url.host_ip().is_none() {
             let host = self.gateway_url.host();
             let _ = writeln!(
                 text,
-                "  {host}. 3600 IN A <the public address of this gateway> (AAAA for IPv6)"
+                "  {host}. {ttl} IN A <the public address of this gateway> (AAAA for IPv6)"
             );
         }
         text

@@ -25,6 +25,7 @@ mod client;
 mod completions;
 mod config_reference;
 mod database;
+mod doctor;
 mod init;
 mod mail;
 mod quickstart;
@@ -49,6 +50,7 @@ enum Command {
     Serve(serve::ServeCommand),
     Init(init::InitCommand),
     Check(check::CheckCommand),
+    Doctor(Box<doctor::DoctorCommand>),
     Agent(agent::AgentCommand),
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
@@ -69,6 +71,7 @@ impl Command {
             Self::Serve(command) => wait_for(command.run()),
             Self::Init(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),

@@ -44,7 +44,7 @@ impl fmt::Display for Size {
 
 /// A duration in milliseconds: `300ms`, `5s`, `10m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Span(pub(super) u64);
+pub struct Span(pub u64);
 
 const SPANS: [(&str, u64); 5] = [
     ("d", 86_400_000),

@@ -35,6 +35,17 @@ pub struct Records<T> {
     pub ttl: Duration,
 }
 
+/// The TXT records of a name as they are written, for those who judge how they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// The strings of each record; at least one record, and 32 at most.
+    pub records: Vec<Vec<Vec<u8>>>,
+    /// How long they may be kept.
+    pub ttl: Duration,
+    /// Whether a server of the zone itself answered; another one's `ttl` is what is left of it.
+    pub authoritative: bool,
+}
+
 /// A host that takes mail for a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailExchange {

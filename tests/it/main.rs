@@ -4,6 +4,7 @@
 
 mod crash;
 mod daemon;
+mod doctor;
 mod federation;
 mod layers;
 mod quickstart;

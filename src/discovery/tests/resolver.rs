@@ -74,6 +74,29 @@ async fn a_text_that_is_not_utf8_is_passed_over() {
 }
 
 #[tokio::test]
+async fn texts_come_as_they_are_written_for_those_who_judge_them() {
+    let dns = DnsServer::start().await;
+    let resolver = resolver(&[&dns], PATIENT);
+    let part = [b'x'; 255];
+    dns.set(
+        "t.example",
+        77,
+        [txt(&[b"v=", b"\xff"]), txt(&[&part[..]; 17])],
+    )
+    .await;
+    let mut found = resolver.texts("t.example").await.unwrap();
+    found.records.sort_by_key(Vec::len);
+    assert_eq!(found.records[0], [b"v=".to_vec(), b"\xff".to_vec()]);
+    assert_eq!(found.records[1], vec![part.to_vec(); 17]);
+    assert_eq!(found.ttl, Duration::from_secs(77));
+    assert!(found.authoritative);
+    assert_eq!(
+        resolver.texts("missing.example").await,
+        Err(nothing_for(NEGATIVE_TTL))
+    );
+}
+
+#[tokio::test]
 async fn a_missing_name_and_a_missing_type_are_sure_for_as_long_as_the_zone_says() {
     let dns = DnsServer::start().await;
     dns.set("t.example", 60, [v4("192.0.2.1")]).await;

@@ -3,6 +3,7 @@
 mod admin;
 mod agent_cursor;
 mod batch;
+mod capabilities;
 mod cursor;
 mod discovery;
 pub mod edge;
@@ -29,7 +30,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
-use crate::protocol::Domain;
+use crate::protocol::{Advertisement, Domain};
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
@@ -62,6 +63,8 @@ pub struct Api {
     pub board: Board,
     /// What is known of foreign domains.
     pub discovery: Discovery,
+    /// What our own domains say about this gateway.
+    pub published: Arc<Advertisement>,
 }
 
 /// Through which listener a request came.
@@ -110,6 +113,7 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
         )
         .route("/v1/discovery/agents", get(discovery::all))
         .route("/v1/discovery/agents/{domain}", get(discovery::of_domain))
+        .route("/v1/capabilities/{domain}", get(capabilities::show))
         .route("/v1/agents/register", post(admin::agents::enrol))
         .route(
             "/v1/admin/agents",

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
-use crate::protocol::wire::{self, Replace};
-use crate::protocol::{DeliveryStatus, ErrorCode, MessageStatus, Timestamp, aggregate};
+use crate::protocol::wire::{self, Edit, Replace};
+use crate::protocol::{DeliveryStatus, ErrorCode, MessageId, MessageStatus, Timestamp, aggregate};
 use crate::store::{RecipientState, StoreError, StoredMessage, Tracked};
 
 /// The status of one message.
@@ -137,8 +137,12 @@ pub(super) fn full_message(
     let mut members = vec![("sender_verification", verification.as_str())];
     members.extend_from_slice(extra);
     let timestamp = message.timestamp().unwrap_or(stored.accepted_at);
+    // Where it names an id the answered message travelled under, it is shown by that message's own.
+    let answers = stored.notes.answers.as_deref().map(MessageId::parse);
+    let answers = answers.and_then(Result::ok);
     let replace = Replace {
         extra: &members,
+        in_reply_to: answers.as_ref().map_or(Edit::Keep, Edit::Set),
         ..Replace::identity(&stored.message_id, &key, timestamp)
     };
     raw(wire::build(&message, &replace))

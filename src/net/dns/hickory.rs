@@ -23,7 +23,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use thiserror::Error;
 
-use super::{Asked, DnsFault, MailExchange, Records, Resolver};
+use super::{Asked, DnsFault, MailExchange, Records, Resolver, Texts};
 use crate::clock::Clock;
 
 /// How often each server is asked.
@@ -85,6 +85,29 @@ impl HickoryResolver {
             hosts,
             timeout,
             clock: Clock::system(),
+        })
+    }
+
+    /// The same without the hosts file: what the world is told of a host.
+    #[must_use]
+    pub fn without_hosts(self) -> Self {
+        Self {
+            hosts: Hosts::default(),
+            ..self
+        }
+    }
+
+    /// The TXT records of a name with their strings apart, whatever their length and encoding.
+    ///
+    /// # Errors
+    /// As [`Resolver::txt`].
+    pub async fn texts(&self, name: &str) -> Result<Texts, DnsFault> {
+        let answer = self.look_up(&qualified(name)?, RecordType::TXT).await?;
+        let found = read(&answer, RecordType::TXT, MOST_TEXTS, strings)?;
+        Ok(Texts {
+            records: found.records,
+            ttl: found.ttl,
+            authoritative: answer.message().metadata.authoritative,
         })
     }
 
@@ -268,6 +291,11 @@ fn text(data: &RData) -> Option<String> {
         return None;
     }
     String::from_utf8(text.txt_data.concat()).ok()
+}
+
+fn strings(data: &RData) -> Option<Vec<Vec<u8>>> {
+    let RData::TXT(text) = data else { return None };
+    Some(text.txt_data.iter().map(|part| part.to_vec()).collect())
 }
 
 fn exchange(data: &RData) -> Option<MailExchange> {

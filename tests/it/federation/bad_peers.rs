@@ -99,7 +99,7 @@ async fn an_empty_202_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_cannot_prove_itself_gets_nothing() {
-    let (world, a, peer) = meet("127.0.2.4", "").await;
+    let (world, mut a, peer) = meet("127.0.2.4", "").await;
     let alice = a.agent("alice").await;
     let folder = world.folder.path();
     let good = world.certificate("b.test");
@@ -113,6 +113,9 @@ async fn a_peer_that_cannot_prove_itself_gets_nothing() {
         ("another host's", server_config(&elsewhere, Versions::Tls13)),
         ("TLS 1.2", server_config(&good, Versions::Tls12)),
     ] {
+        // Without the connection it has already.
+        a.kill();
+        a.run().await;
         peer.set_tls(config);
         let before = peer.requests().len();
         let id = a.send(&alice, &["bob@b.test"], json!(what)).await;

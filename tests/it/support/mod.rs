@@ -92,6 +92,14 @@ impl Daemon {
         }
     }
 
+    /// The same, reached by a client that believes this authority.
+    pub fn believing(mut self, authority: &Path) -> Self {
+        let roots = Roots::File(authority.to_owned());
+        let resolve = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.client = HttpsClient::new(&Options { roots, resolve }).unwrap();
+        self
+    }
+
     pub fn config(&self) -> &Path {
         &self.config
     }
