@@ -5,8 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,11 +17,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::TokioExecutor;
-use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use thiserror::Error;
+
+use super::roots::{self, FileFault};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -50,13 +48,8 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum NetError {
     /// A CA file cannot be used.
-    #[error("{path}: {cause}")]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        cause: String,
-    },
+    #[error(transparent)]
+    Roots(#[from] FileFault),
     /// No connection, or it broke.
     #[error("{0}")]
     Connection(String),
@@ -110,42 +103,14 @@ impl HttpsClient {
     }
 }
 
-fn tls(roots: &Roots) -> Result<ClientConfig, NetError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| NetError::Connection(error.to_string()))?;
-    match roots {
-        Roots::System => {
-            use hyper_rustls::ConfigBuilderExt as _;
-            let builder = builder
-                .with_native_roots()
-                .map_err(|error| NetError::Connection(error.to_string()))?;
-            Ok(builder.with_no_client_auth())
-        }
-        Roots::File(path) => Ok(builder
-            .with_root_certificates(read_roots(path)?)
-            .with_no_client_auth()),
-    }
-}
-
-fn read_roots(path: &Path) -> Result<RootCertStore, NetError> {
-    let failed = |cause: String| NetError::Roots {
-        path: path.to_owned(),
-        cause,
-    };
+fn tls(believed: &Roots) -> Result<ClientConfig, FileFault> {
     let mut store = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        store
-            .add(certificate)
-            .map_err(|error| failed(error.to_string()))?;
+    match believed {
+        Roots::System => store = roots::of_system(),
+        Roots::File(path) => roots::add(&mut store, path)?,
     }
-    if store.is_empty() {
-        return Err(failed("holds no certificate".to_owned()));
-    }
-    Ok(store)
+    let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+    roots::config(&versions, store, None)
 }
 
 /// The words of an error and all its causes.
