@@ -6,6 +6,7 @@
 //! # How a message travels
 //!
 //! endpoint → [`envelope::Envelope`] → `intake` (judge, then one store verb) → one commit → 202.
+//! Where it goes when its domain is not ours, [`discovery`] asks the DNS.
 //!
 //! # Layers
 //!
@@ -22,6 +23,8 @@ pub mod telemetry;
 pub mod tls;
 
 pub mod store;
+
+pub mod discovery;
 
 pub mod auth;
 

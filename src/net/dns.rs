@@ -3,11 +3,15 @@
 //! [`Resolver`] is a trait because the answers come from outside: the daemon asks real servers, a
 //! test may answer by itself.
 
+mod hickory;
+
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use thiserror::Error;
+
+pub use hickory::{DnsSetupFault, HickoryResolver};
 
 /// A question on its way.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<Records<T>, DnsFault>> + Send + 'a>>;

@@ -10,7 +10,7 @@ mod guarded;
 mod roots;
 
 pub use client::{HttpsClient, NetError, Options, Roots};
-pub use dns::{Asked, DnsFault, MailExchange, Records, Resolver};
+pub use dns::{Asked, DnsFault, DnsSetupFault, HickoryResolver, MailExchange, Records, Resolver};
 pub use filter::{AddressFilter, RefusedAddress};
 pub use guarded::{
     Answer, AnswerLimits, FileFault, GuardOptions, GuardedClient, NetFault, Plain, Times,

@@ -96,6 +96,12 @@ struct ByReason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DnsLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 /// Everything counted in this process. Cloning is cheap; all clones count together.
 #[derive(Clone)]
 pub struct Metrics(Arc<Series>);
@@ -110,6 +116,7 @@ struct Series {
     commit_duration: Histogram,
     connections: Family<ByListener, Gauge>,
     connections_refused: Family<ByReason, Counter>,
+    dns_lookups: Family<DnsLabels, Counter>,
     store_free: Gauge,
     certificate_expiry: Gauge,
 }
@@ -203,6 +210,12 @@ impl Metrics {
                 "amtp_connections_refused",
                 "Connections closed before they carried a request",
             ),
+            dns_lookups: series(
+                r,
+                Family::default(),
+                "amtp_dns_lookups",
+                "Questions to the DNS, by what they asked for and how they were answered",
+            ),
             store_free: series(
                 r,
                 Gauge::default(),
@@ -283,6 +296,12 @@ impl Metrics {
         self.0.connections_refused.get_or_create(&labels).inc();
     }
 
+    /// A question to the DNS was answered: of which kind, and how.
+    pub fn dns_lookup(&self, kind: &'static str, outcome: &'static str) {
+        let labels = DnsLabels { kind, outcome };
+        self.0.dns_lookups.get_or_create(&labels).inc();
+    }
+
     /// This many bytes are free where the store lives.
     pub fn store_free_bytes(&self, free: u64) {
         self.0
@@ -334,6 +353,7 @@ mod tests {
         metrics.commit(3, Duration::from_millis(1));
         let open = metrics.connection("https");
         metrics.connection_refused(RefusedConnection::Address);
+        metrics.dns_lookup("txt", "found");
         metrics.store_free_bytes(42);
         metrics.certificate_expires(Timestamp::from_millis(7_000));
         let text = metrics.encode();
@@ -346,6 +366,7 @@ mod tests {
             "amtp_commit_duration_seconds_count 1",
             r#"amtp_connections{listener="https"} 1"#,
             r#"amtp_connections_refused_total{reason="address"} 1"#,
+            r#"amtp_dns_lookups_total{kind="txt",outcome="found"} 1"#,
             "amtp_store_free_bytes 42",
             "amtp_tls_certificate_expiry_timestamp_seconds 7",
             concat!(
