@@ -25,11 +25,13 @@ use crate::queue::Sweeper;
 use crate::store::{
     self, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+/// How long the records of failures are kept.
+const DEAD_LETTERS: Duration = Duration::from_secs(30 * 86_400);
 /// The time to cut connections that outlast the grace.
 const CUTTING: Duration = Duration::from_secs(1);
 
@@ -92,12 +94,14 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let space = space(config, &metrics)?;
         let activity = Activity::default();
+        let board = Board::new(clock.clone());
         let parts = Parts {
             config,
             clock: &clock,
             metrics: &metrics,
             store: &store,
             space: &space,
+            board: &board,
         };
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
@@ -232,6 +236,7 @@ struct Parts<'a> {
     metrics: &'a Metrics,
     store: &'a Store,
     space: &'a Space,
+    board: &'a Board,
 }
 
 impl Parts<'_> {
@@ -240,6 +245,7 @@ impl Parts<'_> {
         let rules = RetentionRules {
             settled: self.config.retention.settled,
             acknowledged: self.config.retention.acknowledged,
+            dead_letters: DEAD_LETTERS,
         };
         let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
@@ -305,6 +311,7 @@ impl Parts<'_> {
                 self.clock.clone(),
             ),
             draining,
+            board: self.board.clone(),
         }
     }
 

@@ -14,6 +14,8 @@ mod backup;
 mod blobs;
 mod claims;
 mod committer;
+mod control;
+mod dead_letters;
 mod deliveries;
 mod enrolment;
 mod error;
@@ -32,6 +34,7 @@ mod space;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
+pub use control::{Position, QueueFilter, QueueState, QueuedDelivery, Step};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 pub use deliveries::{Delivery, Feed, QueueRow};
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
@@ -61,6 +66,7 @@ pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use space::Space;
+pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::events::Events;
 use committer::Committing;
