@@ -1,9 +1,7 @@
 //! The operator's hands on the queue: look at what waits, hold it, release it, try it at once.
 //!
-//! - Long work goes in steps of at most 500 deliveries. A step is picked by a reader and written by
-//!   point updates, so the writer is never held long; what changed in between is left alone.
-//! - A step says where the next begins. What comes into the queue after the first step is not
-//!   touched, so every loop ends.
+//! - Long work goes in steps (see `steps`). A step is picked by a reader and written by point
+//!   updates, so the writer is never held long; what changed in between is left alone.
 //! - A held delivery left its lane. Released it comes back at the end, under a new number.
 
 use std::sync::Arc;
@@ -16,11 +14,10 @@ use super::deliveries::LOOSE;
 use super::error::StoreError;
 use super::messages::numbers;
 use super::sql::{Connection, Row, Statement, Value, padded, places};
+use super::steps::{Conditions, Picked, Position, STEP, Step, newest};
 use crate::events::Topic;
 use crate::protocol::{Address, Domain, ErrorCode, MessageId, Timestamp};
 
-/// Rows changed in one step.
-pub(super) const STEP: usize = 500;
 /// A released delivery has at least this long until it is given up.
 const LEAST_LIFE: Duration = Duration::from_secs(3_600);
 /// The state of a delivery that an operator stopped.
@@ -120,60 +117,6 @@ pub struct QueuedDelivery {
     pub give_up_at: Timestamp,
 }
 
-/// Where a step of long work begins and where the whole work ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Rows after this number.
-    pub after: i64,
-    /// Up to this one, which is the newest when the work begins.
-    pub until: i64,
-}
-
-impl Position {
-    /// The first step.
-    pub const START: Self = Self {
-        after: 0,
-        until: i64::MAX,
-    };
-}
-
-/// What a step of long work did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Step {
-    /// Rows changed.
-    pub changed: u64,
-    /// Where to go on; nothing when the work is done.
-    pub next: Option<Position>,
-}
-
-/// What a step works on.
-pub(super) struct Picked {
-    pub(super) ids: Vec<i64>,
-    next: Option<Position>,
-}
-
-impl Picked {
-    /// The rows found from a position on, which was asked for [`STEP`] of them.
-    pub(super) fn new(ids: Vec<i64>, until: i64) -> Self {
-        let full = ids.len() >= STEP;
-        let next = ids
-            .last()
-            .filter(|last| full && **last < until)
-            .map(|last| Position {
-                after: *last,
-                until,
-            });
-        Self { ids, next }
-    }
-
-    pub(super) const fn done(&self, changed: u64) -> Step {
-        Step {
-            changed,
-            next: self.next,
-        }
-    }
-}
-
 impl Store {
     /// At most `limit` deliveries of the queue after a number, in its order.
     ///
@@ -251,18 +194,6 @@ impl Store {
         self.step(&picked, verb).await
     }
 
-    /// Runs the verb of a step, unless there is nothing to do.
-    pub(super) async fn step<V: Verb<Answer = u64>>(
-        &self,
-        picked: &Picked,
-        verb: V,
-    ) -> Result<Step, StoreError> {
-        if picked.ids.is_empty() {
-            return Ok(Step::default());
-        }
-        Ok(picked.done(self.0.committing.commit(verb).await?))
-    }
-
     async fn pick(
         &self,
         filter: &QueueFilter,
@@ -285,20 +216,6 @@ impl Store {
     }
 }
 
-/// The last number the work of a position goes up to.
-pub(super) async fn newest(
-    reader: &mut Connection,
-    question: &'static str,
-    from: Position,
-) -> sqlx::Result<i64> {
-    if from.until != i64::MAX {
-        return Ok(from.until);
-    }
-    let row = reader.row(Statement::new(question)).await?;
-    let newest = row.map(|row| row.maybe_int(0)).transpose()?.flatten();
-    Ok(newest.unwrap_or(0))
-}
-
 impl QueueFilter {
     /// What is to be added to the conditions of a statement over `deliveries d` and `messages m`.
     fn conditions(&self) -> (String, Vec<Value>) {
@@ -314,50 +231,6 @@ impl QueueFilter {
             conditions.add("d.state = ?", state.code());
         }
         (conditions.text, conditions.values)
-    }
-}
-
-/// Conditions with their values, each begun with AND.
-#[derive(Default)]
-pub(super) struct Conditions {
-    pub(super) text: String,
-    pub(super) values: Vec<Value>,
-}
-
-impl Conditions {
-    pub(super) fn add(&mut self, condition: &str, value: impl Into<Value>) {
-        self.text.push_str(" AND ");
-        self.text.push_str(condition);
-        self.values.push(value.into());
-    }
-
-    /// Who it is from and for; `table` has the recipient, `m` is the message.
-    pub(super) fn parties(
-        &mut self,
-        table: &str,
-        (domain, sender, recipient): (&Option<Domain>, &Option<Address>, &Option<Address>),
-    ) {
-        if let Some(domain) = domain {
-            // A domain holds no sign that LIKE would take for a pattern.
-            let pattern = format!("%@{domain}", domain = domain.as_str());
-            self.add(&format!("lower({table}.recipient) LIKE ?"), pattern);
-        }
-        if let Some(sender) = sender {
-            self.add("m.sender = ?", sender.key());
-        }
-        if let Some(recipient) = recipient {
-            self.add(&format!("lower({table}.recipient) = ?"), recipient.key());
-        }
-    }
-
-    /// The message of this id, or the one that travelled under it.
-    pub(super) fn message(&mut self, table: &str, id: &MessageId) {
-        let condition = format!(
-            "{table}.mid IN (SELECT mid FROM messages WHERE message_id = ? \
-             UNION SELECT mid FROM wire_ids WHERE wire_id = ?)"
-        );
-        self.add(&condition, id.as_str());
-        self.values.push(id.as_str().into());
     }
 }
 

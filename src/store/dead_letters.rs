@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::Store;
 use super::accept::{DELIVERY_QUEUED, Numbers, lane, shard};
 use super::committer::Verb;
-use super::control::{Conditions, Picked, Position, STEP, Step, newest};
 use super::error::StoreError;
 use super::identity::RENEW;
 use super::messages::{self, StoredMessage, numbers};
@@ -20,6 +19,7 @@ use super::retention::{CLASS_BURIED, forget_messages};
 use super::settle::BounceFate;
 use super::settled;
 use super::sql::{Connection, Row, Statement, Value, padded, places};
+use super::steps::{Conditions, Picked, Position, STEP, Step, newest};
 use crate::events::Topic;
 use crate::protocol::{Address, Domain, ErrorCode, MessageId, Timestamp};
 

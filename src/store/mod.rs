@@ -32,6 +32,7 @@ mod settle;
 mod settled;
 mod space;
 mod sql;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -51,7 +52,7 @@ pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
-pub use control::{Position, QueueFilter, QueueState, QueuedDelivery, Step};
+pub use control::{QueueFilter, QueueState, QueuedDelivery};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 pub use deliveries::{Delivery, Feed, QueueRow};
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
@@ -66,6 +67,7 @@ pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use space::Space;
+pub use steps::{Position, Step};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::events::Events;
