@@ -25,10 +25,16 @@ mod client;
 mod completions;
 mod config_reference;
 mod database;
+mod dead_letter;
 mod init;
 mod mail;
+mod message;
+mod queue;
+mod selection;
 mod serve;
+mod trace;
 mod version;
+mod workers;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -50,7 +56,10 @@ enum Command {
     Agent(agent::AgentCommand),
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
-    Message(mail::MessageCommand),
+    Message(message::MessageCommand),
+    Queue(queue::QueueCommand),
+    DeadLetter(dead_letter::DeadLetterCommand),
+    Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
     Restore(database::RestoreCommand),
@@ -70,6 +79,9 @@ impl Command {
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),
             Self::Message(command) => wait_for(command.run()),
+            Self::Queue(command) => wait_for(command.run()),
+            Self::DeadLetter(command) => wait_for(command.run()),
+            Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
             Self::Restore(command) => wait_for(command.run()),
