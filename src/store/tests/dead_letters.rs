@@ -54,90 +54,66 @@ impl Bench {
     }
 }
 
-#[tokio::test]
-async fn dead_letters_are_listed_newest_first_and_found_by_filters() {
-    let bench = Bench::new().await;
-    let unavailable = ErrorCode::RecipientUnavailable;
-    let first = bench.dead("alice@a.test", "X@b.test", unavailable).await;
+/// A filter with what `narrow` sets.
+fn only(narrow: impl FnOnce(&mut DeadLetterFilter)) -> DeadLetterFilter {
+    let mut filter = DeadLetterFilter::default();
+    narrow(&mut filter);
+    filter
+}
+
+/// One: of alice to X@b.test, unavailable; two: of eve to x@c.test, denied.
+async fn two(bench: &Bench) -> MessageId {
+    let first = bench
+        .dead("alice@a.test", "X@b.test", ErrorCode::RecipientUnavailable)
+        .await;
     bench
         .dead("eve@a.test", "x@c.test", ErrorCode::PolicyDenied)
         .await;
-    let domain = |name: &str| Some(Domain::parse(name).unwrap());
+    first
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_newest_first_and_found_by_filters() {
+    let bench = Bench::new().await;
+    let first = two(&bench).await;
     let address = |text: &str| Some(Address::parse(text).unwrap());
-    let none = DeadLetterFilter::default;
+    let domain = Domain::parse("b.test").ok();
+    let code = Some(ErrorCode::RecipientUnavailable);
     let table = [
-        (none(), vec![2, 1]),
-        (
-            DeadLetterFilter {
-                domain: domain("b.test"),
-                ..none()
-            },
-            vec![1],
-        ),
-        (
-            DeadLetterFilter {
-                sender: address("Eve@a.test"),
-                ..none()
-            },
-            vec![2],
-        ),
-        (
-            DeadLetterFilter {
-                recipient: address("x@b.test"),
-                ..none()
-            },
-            vec![1],
-        ),
-        (
-            DeadLetterFilter {
-                message_id: Some(first.clone()),
-                ..none()
-            },
-            vec![1],
-        ),
-        (
-            DeadLetterFilter {
-                error_code: Some(unavailable),
-                ..none()
-            },
-            vec![1],
-        ),
-        (
-            DeadLetterFilter {
-                since: Some(at(10)),
-                ..none()
-            },
-            vec![2, 1],
-        ),
-        (
-            DeadLetterFilter {
-                since: Some(at(11)),
-                ..none()
-            },
-            vec![],
-        ),
+        (DeadLetterFilter::default(), vec![2, 1]),
+        (only(|it| it.domain = domain), vec![1]),
+        (only(|it| it.sender = address("Eve@a.test")), vec![2]),
+        (only(|it| it.recipient = address("x@b.test")), vec![1]),
+        (only(|it| it.message_id = Some(first)), vec![1]),
+        (only(|it| it.error_code = code), vec![1]),
+        (only(|it| it.since = Some(at(10))), vec![2, 1]),
+        (only(|it| it.since = Some(at(11))), vec![]),
     ];
     for (filter, expected) in table {
         assert_eq!(bench.letters(&filter).await, expected, "{filter:?}");
     }
-    let page = bench
-        .store
-        .list_dead_letters(&none(), Some(2), 5)
-        .await
-        .unwrap();
-    assert_eq!(page.len(), 1);
-    let (letter, message) = bench.store.find_dead_letter(1).await.unwrap().unwrap();
+    let all = DeadLetterFilter::default();
+    let page = bench.store.list_dead_letters(&all, Some(2), 5).await;
+    assert_eq!(page.unwrap().len(), 1);
+    let page = bench.store.list_dead_letters(&all, None, 1).await;
+    assert_eq!(page.unwrap()[0].id, 2);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_found_with_its_message() {
+    let bench = Bench::new().await;
+    let first = two(&bench).await;
+    let found = bench.store.find_dead_letter(1).await.unwrap();
+    let (letter, message) = found.unwrap();
     assert_eq!((message.message_id, letter.mid), (first, message.mid));
     assert_eq!(
         (letter.recipient.as_str(), letter.attempts),
         ("X@b.test", 1)
     );
-    assert_eq!(letter.error_code, Some(unavailable));
+    assert_eq!(letter.error_code, Some(ErrorCode::RecipientUnavailable));
     assert_eq!(letter.text, "refused for good");
-    assert_eq!(
-        (letter.first_attempt, letter.dead_at),
-        (Some(at(9)), at(10))
-    );
+    assert_eq!(letter.first_attempt, Some(at(9)));
+    assert_eq!((letter.last_attempt, letter.dead_at), (Some(at(9)), at(10)));
     assert_eq!(letter.bounce, BounceFate::Sent);
     assert!(bench.store.find_dead_letter(9).await.unwrap().is_none());
 }

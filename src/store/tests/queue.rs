@@ -232,146 +232,88 @@ async fn what_was_deferred_is_due_at_once_and_keeps_its_place() {
     assert_eq!(due, [(1, Some(at(20))), (2, None)]);
 }
 
-#[tokio::test]
-async fn filters_find_what_they_name_and_nothing_else() {
-    let bench = Bench::new().await;
+/// A filter with what `narrow` sets.
+fn only(narrow: impl FnOnce(&mut QueueFilter)) -> QueueFilter {
+    let mut filter = ALL;
+    narrow(&mut filter);
+    filter
+}
+
+/// One: x@b.test, deferred two: y@c.b.test of alice under the id `wire-1`; three: hook@a.test of Eve.
+async fn mixed(bench: &Bench) -> (MessageId, MessageId, i64) {
     let hook = bench.agent("hook").await;
     let wire = WireIdentity {
         id: MessageId::parse("wire-1").unwrap(),
         key: IdempotencyKey::parse("wire-key").unwrap(),
         recipients: 1,
     };
-    let (one, _) = bench
-        .accept(
-            bench.envelope("alice@a.test", None, "1"),
-            vec![abroad("X@b.test"), abroad("y@c.b.test")],
-        )
-        .await;
+    let send = bench.envelope("alice@a.test", None, "1");
+    let recipients = vec![abroad("X@b.test"), abroad("y@c.b.test")];
+    let (id, _) = bench.accept(send, recipients).await;
     let mut local = bench.envelope("Eve@a.test", None, "1");
     local.received_at = at(5);
-    bench
-        .accept(local, vec![to_queue("hook@a.test", hook)])
-        .await;
+    let to_hook = vec![to_queue("hook@a.test", hook)];
+    bench.accept(local, to_hook).await;
     let rows = bench.fed().await;
     let assigned = (rows[0].mid, vec![rows[0].seq]);
-    bench
-        .store
-        .assign_identity(assigned, wire.clone())
-        .await
-        .unwrap();
-    bench
-        .settle(&rows[1], deferred(at(60), Marks::default()))
-        .await;
+    let alias = wire.id.clone();
+    bench.store.assign_identity(assigned, wire).await.unwrap();
+    let later = deferred(at(60), Marks::default());
+    bench.settle(&rows[1], later).await;
+    (id, alias, hook)
+}
+
+#[tokio::test]
+async fn filters_find_what_they_name_and_nothing_else() {
+    let bench = Bench::new().await;
+    let (id, alias, hook) = mixed(&bench).await;
     let domain = |name: &str| Some(Domain::parse(name).unwrap());
     let address = |text: &str| Some(Address::parse(text).unwrap());
+    let to_hook = Some(format!("agent:{hook}"));
     let table = [
         (ALL, vec![1, 2, 3]),
-        (
-            QueueFilter {
-                domain: domain("b.test"),
-                ..ALL
-            },
-            vec![1],
-        ),
-        (
-            QueueFilter {
-                domain: domain("a.test"),
-                ..ALL
-            },
-            vec![3],
-        ),
-        (
-            QueueFilter {
-                destination: Some(format!("agent:{hook}")),
-                ..ALL
-            },
-            vec![3],
-        ),
-        (
-            QueueFilter {
-                sender: address("alice@A.test"),
-                ..ALL
-            },
-            vec![1, 2],
-        ),
-        (
-            QueueFilter {
-                sender: address("eve@a.test"),
-                ..ALL
-            },
-            vec![3],
-        ),
-        (
-            QueueFilter {
-                recipient: address("x@b.test"),
-                ..ALL
-            },
-            vec![1],
-        ),
-        (
-            QueueFilter {
-                message_id: Some(one.clone()),
-                ..ALL
-            },
-            vec![1, 2],
-        ),
-        (
-            QueueFilter {
-                message_id: Some(wire.id),
-                ..ALL
-            },
-            vec![1, 2],
-        ),
-        (
-            QueueFilter {
-                state: Some(QueueState::Deferred),
-                ..ALL
-            },
-            vec![2],
-        ),
-        (
-            QueueFilter {
-                state: Some(QueueState::Queued),
-                ..ALL
-            },
-            vec![1, 3],
-        ),
-        (
-            QueueFilter {
-                sender: address("eve@a.test"),
-                domain: domain("b.test"),
-                ..ALL
-            },
-            vec![],
-        ),
+        (only(|it| it.domain = domain("b.test")), vec![1]),
+        (only(|it| it.domain = domain("a.test")), vec![3]),
+        (only(|it| it.destination = to_hook), vec![3]),
+        (only(|it| it.sender = address("alice@A.test")), vec![1, 2]),
+        (only(|it| it.sender = address("eve@a.test")), vec![3]),
+        (only(|it| it.recipient = address("x@b.test")), vec![1]),
+        (only(|it| it.message_id = Some(id)), vec![1, 2]),
+        (only(|it| it.message_id = Some(alias)), vec![1, 2]),
+        (only(|it| it.state = Some(QueueState::Deferred)), vec![2]),
+        (only(|it| it.state = Some(QueueState::Queued)), vec![1, 3]),
     ];
-    for (filter, expected) in table {
+    for (mut filter, expected) in table {
         let found: Vec<i64> = bench.queue(&filter).await.iter().map(|it| it.seq).collect();
         assert_eq!(found, expected, "{filter:?}");
+        if filter != ALL {
+            filter.recipient = address("nobody@b.test");
+            assert!(bench.queue(&filter).await.is_empty(), "{filter:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_list_of_the_queue_shows_how_far_each_delivery_is() {
+    let bench = Bench::new().await;
+    mixed(&bench).await;
     let all = bench.queue(&ALL).await;
     assert_eq!(all[1].next_retry, Some(at(60)));
     assert_eq!(all[1].error_code, Some(ErrorCode::RecipientUnavailable));
+    assert_eq!((all[1].attempts, all[1].state), (1, QueueState::Deferred));
     assert_eq!(
         (all[2].sender.as_str(), all[2].accepted_at),
         ("eve@a.test", at(5))
     );
     let page = bench.store.list_deliveries(&ALL, 1, 1).await.unwrap();
-    assert_eq!(page[0].seq, 2);
-    let state = QueueFilter {
-        state: Some(QueueState::Deferred),
-        ..ALL
-    };
-    assert_eq!(
-        bench
-            .store
-            .hold(&state, Position::START)
-            .await
-            .unwrap()
-            .changed,
-        1
-    );
-    assert_eq!(bench.queue(&state).await.len(), 0);
+    assert_eq!((page.len(), page[0].seq), (1, 2));
+    let deferred = only(|it| it.state = Some(QueueState::Deferred));
+    let step = bench.store.hold(&deferred, Position::START).await.unwrap();
+    assert_eq!(changed(step), (1, false), "the filter narrows a change too");
+    assert_eq!(bench.queue(&deferred).await.len(), 0);
+    let states: Vec<_> = bench.queue(&ALL).await.iter().map(|it| it.state).collect();
+    let queued = QueueState::Queued;
+    assert_eq!(states, [queued, QueueState::Held, queued]);
 }
 
 #[tokio::test]
