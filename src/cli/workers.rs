@@ -22,6 +22,10 @@ impl WorkersCommand {
             return print_json(&answer);
         }
         let workers: Vec<Value> = answer["workers"].as_array().cloned().unwrap_or_default();
+        if workers.is_empty() {
+            println!("No workers.");
+            return Ok(());
+        }
         print_table(
             &workers,
             &[

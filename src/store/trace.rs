@@ -1,8 +1,8 @@
 //! The way of a message: when it came, every attempt, its end, and what came back.
 //!
-//! The operator sees all of it. The sender sees its own message without the address it came from and
-//! without the addresses of local targets. A recipient sees its own row, without addresses and
-//! without the words of attempts, which may hold some.
+//! The operator sees all of it. The sender sees its own message; where the agents here listen is
+//! nobody else's business. A recipient sees its own row, without addresses and without the words of
+//! attempts, which may hold some.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -159,11 +159,10 @@ impl Sight {
         }
     }
 
-    /// Whether the addresses of attempts for this party are seen.
-    const fn shows_remote(self, party: i64) -> bool {
+    /// Whether the addresses and words of attempts for this party are seen.
+    const fn shows_target(self, party: i64) -> bool {
         match self {
             Self::Operator => true,
-            // Where the agents here listen is nobody else's business.
             Self::Sender => party < 0,
             Self::Recipient => false,
         }
@@ -243,26 +242,26 @@ impl History {
 
     fn hop(&mut self, message: &StoredMessage, state: &RecipientState, sight: Sight) -> Hop {
         let way = (message.mid, state.address.clone());
-        let shows_remote = sight.shows_remote(state.party);
+        let shows_target = sight.shows_target(state.party);
         let mut attempts = self.attempts.remove(&way).unwrap_or_default();
         for attempt in &mut attempts {
-            attempt.remote = attempt.remote.take().filter(|_| shows_remote);
-            attempt.text = attempt.text.take().filter(|_| sight != Sight::Recipient);
+            attempt.remote = attempt.remote.take().filter(|_| shows_target);
+            attempt.text = attempt.text.take().filter(|_| shows_target);
         }
         let mut dead_letter = self.dead_letters.remove(&way);
         if let Some(buried) = &mut dead_letter {
             buried.id = buried.id.filter(|_| sight == Sight::Operator);
         }
-        let wire_ids = match sight {
-            // They belong to others that got it.
-            Sight::Recipient => Vec::new(),
-            _ => self.wire_ids.get(&message.mid).cloned().unwrap_or_default(),
+        // Only what leaves for another gateway travels under other ids.
+        let wire_ids = match (sight, state.party < 0) {
+            (Sight::Recipient, _) | (_, false) => Vec::new(),
+            (_, true) => self.wire_ids.get(&message.mid).cloned().unwrap_or_default(),
         };
         Hop {
             accepted: accepted(message, sight),
             attempts,
             state: state.clone(),
-            remote: self.remotes.remove(&way).filter(|_| shows_remote),
+            remote: self.remotes.remove(&way).filter(|_| shows_target),
             wire_ids,
             dead_letter,
         }

@@ -100,9 +100,11 @@ async fn the_sender_sees_its_message_but_not_where_local_agents_listen() {
     assert_eq!(abroad.remote.as_deref(), Some("192.0.2.1:443"));
     assert_eq!(abroad.wire_ids, ["wire-1"]);
     assert_eq!(abroad.accepted.request_id, None);
+    assert_eq!(abroad.attempts[0].text.as_deref(), Some("no connection"));
     let dead = of(&trace, "hook@a.test");
     assert_eq!(dead.attempts[0].remote, None);
-    assert_eq!(dead.attempts[0].text.as_deref(), Some("refused for good"));
+    assert_eq!(dead.attempts[0].text, None);
+    assert!(dead.wire_ids.is_empty());
     assert_eq!(dead.dead_letter.as_ref().unwrap().id, None);
 }
 
