@@ -259,6 +259,7 @@ impl Parts<'_> {
         let rules = RetentionRules {
             settled: self.config.retention.settled,
             acknowledged: self.config.retention.acknowledged,
+            dead_letters: self.config.retention.dead_letters,
         };
         let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
         work.spawn("sweeper", endless(sweeper.run(work.stop())));

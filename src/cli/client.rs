@@ -59,6 +59,8 @@ pub(super) struct Gateway {
     key: String,
     /// The agent's address from the profile.
     pub(super) address: Option<String>,
+    /// The certificates believed instead of the system's.
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) json: bool,
 }
 
@@ -80,10 +82,8 @@ impl Target {
                 bail!("which key? give --key-file FILE, or the key in AMTP_KEY, or a profile")
             }
         };
-        let roots = self
-            .ca_file
-            .or(profile.ca_file)
-            .map_or(Roots::System, Roots::File);
+        let ca_file = self.ca_file.or(profile.ca_file);
+        let roots = ca_file.clone().map_or(Roots::System, Roots::File);
         let client = HttpsClient::new(&Options {
             roots,
             resolve: self.resolve.or(profile.resolve),
@@ -93,6 +93,7 @@ impl Target {
             base: base.trim_end_matches('/').to_owned(),
             key: key.trim().to_owned(),
             address: profile.address,
+            ca_file,
             json: self.json,
         })
     }
@@ -113,6 +114,7 @@ impl Gateway {
             base,
             key,
             address: None,
+            ca_file: None,
             json: false,
         }
     }
@@ -251,6 +253,21 @@ pub(super) fn segment(text: &str) -> String {
     escaped
 }
 
+/// A path with those parameters that have a value.
+pub(super) fn with_query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut text = path.to_owned();
+    let mut sign = '?';
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            // In a query a plus means a blank.
+            let value = segment(value).replace('+', "%2B");
+            let _ = write!(text, "{sign}{name}={value}");
+            sign = '&';
+        }
+    }
+    text
+}
+
 /// Prints a value as JSON.
 pub(super) fn print_json(value: &Value) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
@@ -291,6 +308,16 @@ mod tests {
     fn a_segment_cannot_leave_its_place_in_the_path() {
         assert_eq!(segment("a/../b?c#d e"), "a%2F..%2Fb%3Fc%23d%20e");
         assert_eq!(segment("alice+tag@example.com"), "alice+tag@example.com");
+    }
+
+    #[test]
+    fn a_parameter_cannot_leave_its_place_in_the_query() {
+        let parameters = [("a", Some("x+y&z=1 #")), ("b", None), ("c", Some("2"))];
+        assert_eq!(
+            with_query("/p", &parameters),
+            "/p?a=x%2By%26z%3D1%20%23&c=2"
+        );
+        assert_eq!(with_query("/p", &[("b", None)]), "/p");
     }
 
     #[test]

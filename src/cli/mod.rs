@@ -25,12 +25,18 @@ mod client;
 mod completions;
 mod config_reference;
 mod database;
+mod dead_letter;
 mod doctor;
 mod init;
 mod mail;
+mod message;
+mod queue;
 mod quickstart;
+mod selection;
 mod serve;
+mod trace;
 mod version;
+mod workers;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -54,7 +60,10 @@ enum Command {
     Agent(agent::AgentCommand),
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
-    Message(mail::MessageCommand),
+    Message(message::MessageCommand),
+    Queue(queue::QueueCommand),
+    DeadLetter(dead_letter::DeadLetterCommand),
+    Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
     Restore(database::RestoreCommand),
@@ -76,6 +85,9 @@ impl Command {
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),
             Self::Message(command) => wait_for(command.run()),
+            Self::Queue(command) => wait_for(command.run()),
+            Self::DeadLetter(command) => wait_for(command.run()),
+            Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
             Self::Restore(command) => wait_for(command.run()),

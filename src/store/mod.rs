@@ -15,6 +15,8 @@ mod blobs;
 mod bounced;
 mod claims;
 mod committer;
+mod control;
+mod dead_letters;
 mod deliveries;
 mod enrolment;
 mod error;
@@ -31,8 +33,10 @@ mod settle;
 mod settled;
 mod space;
 mod sql;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod webhook_secret;
 
 use std::path::PathBuf;
@@ -50,6 +54,8 @@ pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
+pub use control::{QueueFilter, QueueState, QueuedDelivery};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 pub use deliveries::{Delivery, Feed, QueueRow};
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
@@ -63,6 +69,8 @@ pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use space::Space;
+pub use steps::{Position, Step};
+pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::events::Events;
 use committer::Committing;

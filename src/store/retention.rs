@@ -1,20 +1,22 @@
 //! Forgetting what is over, in small steps that never hold the writer for long.
 //!
-//! A message goes with the last row that speaks of it. Settled deliveries stay for their
-//! retention, acknowledged mail for its own; keys of idempotency for nine days; contents nobody
-//! claimed for one day.
+//! A message goes with the last row that speaks of it, and with it how it travelled. Settled
+//! deliveries stay for their retention, acknowledged mail and dead letters for their own; keys of
+//! idempotency for nine days; contents nobody claimed for one day; what domains had a gateway for
+//! thirty days. What waits in an inbox or in the queue is never forgotten.
 
 use std::time::Duration;
 
 use super::Store;
 use super::claims;
 use super::committer::Verb;
+use super::dead_letters;
 use super::error::StoreError;
 use super::messages::numbers;
-use super::settled::{self, Settled};
-use super::sql::{Connection, Statement, Value, padded, places};
+use super::settled;
+use super::sql::{Connection, Statement, padded, places};
 use crate::events::Topic;
-use crate::protocol::{ErrorCode, Timestamp};
+use crate::protocol::Timestamp;
 
 /// Rows of a kind removed in one step.
 const STEP: i64 = 500;
@@ -22,6 +24,12 @@ const STEP: i64 = 500;
 const UNCLAIMED: Duration = Duration::from_secs(86_400);
 /// Keys and tokens that ended are kept this long, so that a list can show them.
 const ENDED: Duration = Duration::from_secs(30 * 86_400);
+/// That a domain had a valid record counts for this long.
+const KNOWN: Duration = Duration::from_secs(30 * 86_400);
+
+/// Failures past their retention that stay as long as their dead letter does: what became of a
+/// message is known while the message is kept.
+pub(super) const CLASS_BURIED: i64 = 2;
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +38,8 @@ pub struct RetentionRules {
     pub settled: Duration,
     /// Mail its recipient acknowledged.
     pub acknowledged: Duration,
+    /// The records of failures.
+    pub dead_letters: Duration,
 }
 
 /// What one step removed.
@@ -76,12 +86,18 @@ impl Verb for Sweep {
             tally(&mut swept, gone.len());
             mids.extend(gone);
         }
+        let gone = self.dead_letters(tx).await?;
+        tally(&mut swept, gone.len());
+        mids.extend(gone);
         self.deleted_agents(tx, &mut swept, &mut mids, topics)
             .await?;
         swept.messages += forget_messages(tx, mids).await?;
         self.idempotency(tx, &mut swept).await?;
         self.blobs(tx, &mut swept).await?;
         self.ended(tx, &mut swept).await?;
+        if !swept.more {
+            self.known_domains(tx, &mut swept).await?;
+        }
         Ok(swept)
     }
 }
@@ -97,17 +113,50 @@ impl Sweep {
         class: i64,
         kept: Duration,
     ) -> sqlx::Result<Vec<i64>> {
-        let delete = Statement::new(
-            "DELETE FROM settled WHERE id IN (SELECT id FROM settled WHERE class = ? AND settled_at < ? \
-             ORDER BY settled_at LIMIT ?) RETURNING mid",
+        let select = Statement::new(
+            "SELECT id, EXISTS (SELECT 1 FROM dead_letters WHERE mid = settled.mid AND recipient = settled.recipient) \
+             FROM settled WHERE class = ? AND settled_at < ? ORDER BY settled_at LIMIT ?",
         )
         .bind(class)
         .bind(self.before(kept))
         .bind(STEP);
-        numbers(&tx.rows(delete).await?)
+        let (mut buried, mut over) = (Vec::new(), Vec::new());
+        for row in tx.rows(select).await? {
+            match row.int(1)? {
+                0 => over.push(row.int(0)?),
+                _ => buried.push(row.int(0)?),
+            }
+        }
+        let mut mids = Vec::with_capacity(over.len());
+        for chunk in padded(&buried) {
+            let marks = places(chunk.len());
+            let keep = Statement::new(format!(
+                "UPDATE settled SET class = {CLASS_BURIED} WHERE id IN ({marks}) RETURNING mid"
+            ));
+            mids.extend(numbers(&tx.rows(keep.bind_all(chunk)).await?)?);
+        }
+        for chunk in padded(&over) {
+            let marks = places(chunk.len());
+            let delete = Statement::new(format!(
+                "DELETE FROM settled WHERE id IN ({marks}) RETURNING mid"
+            ));
+            mids.extend(numbers(&tx.rows(delete.bind_all(chunk)).await?)?);
+        }
+        Ok(mids)
     }
 
-    /// Clears away the inbox and the queue of agents that were deleted, then the agents.
+    async fn dead_letters(&self, tx: &mut Connection) -> sqlx::Result<Vec<i64>> {
+        let select = Statement::new(
+            "SELECT id FROM dead_letters WHERE dead_at < ? ORDER BY dead_at LIMIT ?",
+        )
+        .bind(self.before(self.rules.dead_letters))
+        .bind(STEP);
+        let ids = numbers(&tx.rows(select).await?)?;
+        dead_letters::remove(tx, &ids).await
+    }
+
+    /// Clears away the inbox of agents that were deleted, and then the agents. The queue fails what
+    /// still waits for them; so that it does at once, that becomes due.
     async fn deleted_agents(
         &self,
         tx: &mut Connection,
@@ -115,10 +164,7 @@ impl Sweep {
         mids: &mut Vec<i64>,
         topics: &mut Vec<Topic>,
     ) -> sqlx::Result<()> {
-        let select = Statement::new(
-            "SELECT id FROM agents WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 10",
-        );
-        for agent in numbers(&tx.rows(select).await?)? {
+        for agent in self.cleared_next(tx).await? {
             let delete = Statement::new(
                 "DELETE FROM inbox WHERE mailbox = ? AND seq IN \
                  (SELECT seq FROM inbox WHERE mailbox = ? ORDER BY seq LIMIT ?) RETURNING mid",
@@ -127,53 +173,51 @@ impl Sweep {
             .bind(agent)
             .bind(STEP);
             let gone = numbers(&tx.rows(delete).await?)?;
-            let open = self.fail_open(tx, agent, topics).await?;
+            let woken = self.wake(tx, agent).await?;
+            if !woken.is_empty() {
+                topics.push(Topic::Control);
+                topics.extend(woken.iter().copied().map(Topic::Message));
+            }
             tally(swept, gone.len());
-            tally(swept, open);
-            if gone.is_empty() && open == 0 {
-                tx.run(Statement::new("DELETE FROM agents WHERE id = ?").bind(agent))
-                    .await?;
-                swept.rows += 1;
+            tally(swept, woken.len());
+            if gone.is_empty() {
+                let delete = Statement::new(
+                    "DELETE FROM agents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE party = ?)",
+                )
+                .bind(agent)
+                .bind(agent);
+                swept.rows += tx.run(delete).await?;
             }
             mids.extend(gone);
         }
         Ok(())
     }
 
-    /// Fails the deliveries that still wait for a deleted agent.
-    async fn fail_open(
-        &self,
-        tx: &mut Connection,
-        agent: i64,
-        topics: &mut Vec<Topic>,
-    ) -> sqlx::Result<usize> {
-        let delete = Statement::new(
-            "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries WHERE party = ? ORDER BY seq LIMIT ?) \
-             RETURNING mid, recipient, attempts, shard",
+    /// Deleted agents of which something can be cleared away. One that still has deliveries, held
+    /// ones for instance, does not stand in the way of others.
+    async fn cleared_next(&self, tx: &mut Connection) -> sqlx::Result<Vec<i64>> {
+        let select = Statement::new(
+            "SELECT id FROM agents WHERE deleted_at IS NOT NULL AND \
+             (EXISTS (SELECT 1 FROM inbox WHERE mailbox = agents.id) \
+             OR NOT EXISTS (SELECT 1 FROM deliveries WHERE party = agents.id) \
+             OR EXISTS (SELECT 1 FROM deliveries WHERE party = agents.id AND state = 1 AND due_at > ?)) \
+             ORDER BY deleted_at LIMIT 10",
         )
+        .bind(self.now.as_millis());
+        numbers(&tx.rows(select).await?)
+    }
+
+    /// Makes deferred deliveries of a deleted agent due; answers their messages.
+    async fn wake(&self, tx: &mut Connection, agent: i64) -> sqlx::Result<Vec<i64>> {
+        let update = Statement::new(
+            "UPDATE deliveries SET due_at = ? WHERE seq IN (SELECT seq FROM deliveries \
+             WHERE party = ? AND state = 1 AND due_at > ? ORDER BY seq LIMIT ?) RETURNING mid",
+        )
+        .bind(self.now.as_millis())
         .bind(agent)
+        .bind(self.now.as_millis())
         .bind(STEP);
-        let mut history: Vec<Vec<Value>> = Vec::new();
-        for row in tx.rows(delete).await? {
-            let mid = row.int(0)?;
-            topics.push(Topic::Message(mid));
-            let failed = Settled {
-                mid,
-                recipient: row.text(1)?,
-                party: agent,
-                state: settled::FAILED,
-                settled_at: self.now.as_millis(),
-                delivered_at: None,
-                acknowledged_at: None,
-                attempts: row.int(2)?,
-                error_code: Some(ErrorCode::AgentUnknown.as_str().to_owned()),
-                remote: None,
-            };
-            history.push(failed.row());
-        }
-        let count = history.len();
-        tx.insert(settled::INSERT, settled::WIDTH, history).await?;
-        Ok(count)
+        numbers(&tx.rows(update).await?)
     }
 
     async fn idempotency(&self, tx: &mut Connection, swept: &mut Swept) -> sqlx::Result<()> {
@@ -202,6 +246,18 @@ impl Sweep {
         Ok(())
     }
 
+    async fn known_domains(&self, tx: &mut Connection, swept: &mut Swept) -> sqlx::Result<()> {
+        let delete = Statement::new(
+            "DELETE FROM known_domains WHERE domain IN \
+             (SELECT domain FROM known_domains WHERE seen_at < ? LIMIT ?)",
+        )
+        .bind(self.before(KNOWN))
+        .bind(STEP);
+        let gone = tx.run(delete).await?;
+        tally(swept, usize::try_from(gone).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
     async fn ended(&self, tx: &mut Connection, swept: &mut Swept) -> sqlx::Result<()> {
         for text in [
             "DELETE FROM api_keys WHERE expires_at < ?",
@@ -221,7 +277,7 @@ fn tally(swept: &mut Swept, gone: usize) {
 }
 
 /// Removes those of the messages that no row speaks of any more.
-async fn forget_messages(tx: &mut Connection, mut mids: Vec<i64>) -> sqlx::Result<u64> {
+pub(super) async fn forget_messages(tx: &mut Connection, mut mids: Vec<i64>) -> sqlx::Result<u64> {
     mids.sort_unstable();
     mids.dedup();
     let mut count = 0;
@@ -231,14 +287,17 @@ async fn forget_messages(tx: &mut Connection, mut mids: Vec<i64>) -> sqlx::Resul
             "DELETE FROM messages WHERE mid IN ({marks}) \
              AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.mid = messages.mid) \
              AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.mid = messages.mid) \
-             AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.mid = messages.mid) RETURNING mid"
+             AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.mid = messages.mid) \
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.mid = messages.mid) RETURNING mid"
         );
         let gone = numbers(&tx.rows(Statement::new(text).bind_all(chunk)).await?)?;
         count += u64::try_from(gone.len()).unwrap_or(u64::MAX);
         for chunk in padded(&gone) {
             let marks = places(chunk.len());
-            let bodies = Statement::new(format!("DELETE FROM bodies WHERE mid IN ({marks})"));
-            tx.run(bodies.bind_all(chunk.clone())).await?;
+            for table in ["bodies", "attempts", "wire_ids"] {
+                let rows = Statement::new(format!("DELETE FROM {table} WHERE mid IN ({marks})"));
+                tx.run(rows.bind_all(chunk.clone())).await?;
+            }
             let blobs = Statement::new(format!("SELECT id FROM blobs WHERE mid IN ({marks})"));
             let mut ids = Vec::new();
             for row in tx.rows(blobs.bind_all(chunk)).await? {

@@ -22,6 +22,10 @@ use crate::protocol::{
 };
 use crate::telemetry::Metrics;
 
+mod dead_letters;
+mod queue;
+mod trace;
+
 const NOW: i64 = 1_800_000_000_000;
 
 struct Bench {
@@ -716,6 +720,7 @@ async fn retention_forgets_in_steps_and_keeps_what_waits() {
     let rules = RetentionRules {
         settled: Duration::from_secs(7 * 86_400),
         acknowledged: Duration::from_secs(86_400),
+        dead_letters: Duration::from_secs(30 * 86_400),
     };
     let day = |days: u64| Timestamp::from_millis(NOW).plus(Duration::from_secs(days * 86_400 + 1));
     let early = bench
@@ -737,43 +742,6 @@ async fn retention_forgets_in_steps_and_keeps_what_waits() {
     let swept = bench.store.sweep(rules, day(30)).await.unwrap();
     assert_eq!(swept.rows, 1, "the idempotency key");
     assert_eq!(bench.mail(bob).await, [waiting.as_str()]);
-}
-
-#[tokio::test]
-async fn a_deleted_agent_is_cleared_away_and_its_open_deliveries_fail() {
-    let bench = Bench::new().await;
-    let hook = bench.agent("hook").await;
-    let (id, _) = bench
-        .accept(
-            bench.envelope("alice@a.test", None, "1"),
-            vec![to_queue("hook@a.test", hook)],
-        )
-        .await;
-    bench
-        .store
-        .delete_agent(hook, Timestamp::from_millis(NOW))
-        .await
-        .unwrap();
-    assert!(bench.store.find_key("key-of-hook").await.unwrap().is_none());
-    let rules = RetentionRules {
-        settled: Duration::from_secs(60),
-        acknowledged: Duration::from_secs(60),
-    };
-    bench
-        .store
-        .sweep(rules, Timestamp::from_millis(NOW))
-        .await
-        .unwrap();
-    let tracked = bench
-        .store
-        .find_message(&id, &Party::Operator)
-        .await
-        .unwrap();
-    let state = &tracked[0].recipients[0];
-    assert_eq!(
-        (state.status, state.error_code),
-        (DeliveryStatus::Failed, Some(ErrorCode::AgentUnknown))
-    );
 }
 
 #[tokio::test]
@@ -810,6 +778,7 @@ async fn a_large_content_is_read_back_chunk_by_chunk_and_goes_with_its_message()
     let rules = RetentionRules {
         settled: Duration::from_secs(60),
         acknowledged: Duration::from_secs(60),
+        dead_letters: Duration::from_secs(60),
     };
     bench
         .store

@@ -307,7 +307,7 @@ async fn find(api: &super::Api, principal: &Principal, id: &str) -> Result<Vec<T
     Ok(api.store.find_message(&id, &party(principal)).await?)
 }
 
-fn party(principal: &Principal) -> Party {
+pub(super) fn party(principal: &Principal) -> Party {
     match principal {
         Principal::Operator => Party::Operator,
         Principal::Agent { id, address, .. } => Party::Agent {

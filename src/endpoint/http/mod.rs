@@ -16,6 +16,7 @@ pub mod rate;
 mod refused;
 pub mod request_id;
 pub mod server;
+mod trace;
 mod view;
 
 use std::net::IpAddr;
@@ -104,6 +105,7 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             get(messages::show).delete(messages::cancel),
         )
         .route("/v1/messages/{id}/status", get(messages::status))
+        .route("/v1/messages/{id}/trace", get(trace::show))
         .route("/v1/inbox/{address}", get(inbox::list))
         .route("/v1/inbox/{address}/ack", post(inbox::acknowledge_many))
         .route("/v1/inbox/{address}/nack", post(inbox::put_back))
@@ -146,9 +148,36 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             "/v1/admin/enrolment-tokens/{id}",
             delete(admin::enrolment::revoke),
         )
+        .merge(operations())
         .with_state(api)
         .merge(health::public(health))
         .layer(axum::Extension(door))
+}
+
+/// The operator's hands on the queue.
+fn operations() -> Router<Api> {
+    Router::new()
+        .route("/v1/admin/deliveries", get(admin::deliveries::list))
+        .route("/v1/admin/deliveries/hold", post(admin::deliveries::hold))
+        .route(
+            "/v1/admin/deliveries/release",
+            post(admin::deliveries::release),
+        )
+        .route("/v1/admin/deliveries/retry", post(admin::deliveries::retry))
+        .route("/v1/admin/dead-letters", get(admin::dead_letters::list))
+        .route(
+            "/v1/admin/dead-letters/{id}",
+            get(admin::dead_letters::show).delete(admin::dead_letters::remove),
+        )
+        .route(
+            "/v1/admin/dead-letters/replay",
+            post(admin::dead_letters::replay),
+        )
+        .route(
+            "/v1/admin/dead-letters/drop",
+            post(admin::dead_letters::drop_many),
+        )
+        .route("/v1/admin/workers", get(admin::workers::list))
 }
 
 /// The routes of the plain ops listener.

@@ -1,5 +1,9 @@
 //! The admin API: one file a resource.
 
 pub(super) mod agents;
+pub(super) mod dead_letters;
+pub(super) mod deliveries;
 pub(super) mod enrolment;
 pub(super) mod form;
+mod steps;
+pub(super) mod workers;
