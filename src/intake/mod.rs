@@ -118,6 +118,12 @@ impl Intake {
         self
     }
 
+    /// How long a delivery is tried.
+    #[must_use]
+    pub const fn give_up(&self) -> Duration {
+        self.give_up
+    }
+
     /// Whether a domain is ours.
     #[must_use]
     pub fn is_local(&self, domain: &Domain) -> bool {

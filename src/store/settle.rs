@@ -178,8 +178,10 @@ impl Verb for Settle {
             match (&settlement.fate, taken.get(&settlement.seq)) {
                 (Ending::Deferred { .. }, _) => defer(tx, settlement, &mut rows).await?,
                 (_, Some(taken)) => end(tx, settlement, taken, &mut rows, topics).await?,
-                (Ending::Delivered, None) => delivered_after_all(tx, settlement).await?,
-                (_, None) => {}
+                (_, None) => match take_moved(tx, settlement).await? {
+                    Some(taken) => end(tx, settlement, &taken, &mut rows, topics).await?,
+                    None => delivered_after_all(tx, settlement).await?,
+                },
             }
         }
         rows.write(tx).await
@@ -193,6 +195,18 @@ struct Taken {
     destination: String,
     priority: i64,
     first_at: Option<i64>,
+}
+
+/// A delivery that was held and released while it was under way has another number.
+async fn take_moved(tx: &mut Connection, it: &Settlement) -> sqlx::Result<Option<Taken>> {
+    let find = Statement::new("SELECT seq FROM deliveries WHERE mid = ? AND recipient = ?")
+        .bind(it.mid)
+        .bind(it.recipient.as_str());
+    let Some(row) = tx.row(find).await? else {
+        return Ok(None);
+    };
+    let seq = row.int(0)?;
+    Ok(take(tx, &[seq]).await?.remove(&seq))
 }
 
 async fn take(tx: &mut Connection, seqs: &[i64]) -> sqlx::Result<HashMap<i64, Taken>> {
@@ -413,6 +427,9 @@ async fn move_to_inbox(
 
 /// It was cancelled while it was under way, and arrived.
 async fn delivered_after_all(tx: &mut Connection, it: &Settlement) -> sqlx::Result<()> {
+    if !matches!(it.fate, Ending::Delivered) {
+        return Ok(());
+    }
     let update = Statement::new(
         "UPDATE settled SET state = ?, delivered_at = ?, attempts = attempts + 1, remote = ? \
          WHERE mid = ? AND recipient = ? AND state = ?",

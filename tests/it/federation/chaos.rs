@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::crash::kills;
+use crate::crash::{kills, report};
 use crate::support::netns::Network;
 use crate::support::site::{FEATURES, Site, World};
 use crate::support::{Agent, eventually_so, pause};
@@ -56,6 +56,29 @@ async fn talk(sites: Arc<Vec<RwLock<Site>>>, mut sender: Sender, stop: Arc<Atomi
     sender
 }
 
+/// Everybody writes to two agents of each other domain, and one also to its neighbours.
+fn senders(agents: &[Vec<Agent>]) -> Vec<Sender> {
+    let everybody: Vec<Agent> = agents.concat();
+    let mut senders = Vec::new();
+    for (site, here) in agents.iter().enumerate() {
+        for (n, agent) in here.iter().enumerate() {
+            let to = everybody.iter().enumerate().filter(|(at, other)| {
+                other.address != agent.address
+                    && (at / AGENTS != site || n == 0)
+                    && at % AGENTS != n
+            });
+            senders.push(Sender {
+                site,
+                agent: agent.clone(),
+                to: to.map(|(_, other)| other.address.clone()).collect(),
+                next: 0,
+                promised: 0,
+            });
+        }
+    }
+    senders
+}
+
 fn some_time(least: u64) -> Duration {
     Duration::from_millis(least + u64::from(Uuid::new_v4().as_bytes()[0]))
 }
@@ -82,24 +105,7 @@ async fn three_gateways_lose_nothing_when_they_are_killed_and_cut_off() {
         agents.push(here);
     }
     let everybody: Vec<Agent> = agents.concat();
-    let mut senders = Vec::new();
-    for (site, here) in agents.iter().enumerate() {
-        for (n, agent) in here.iter().enumerate() {
-            // Two agents of each other domain, and sometimes a neighbour.
-            let to = everybody.iter().enumerate().filter(|(at, other)| {
-                other.address != agent.address
-                    && (at / AGENTS != site || n == 0)
-                    && at % AGENTS != n
-            });
-            senders.push(Sender {
-                site,
-                agent: agent.clone(),
-                to: to.map(|(_, other)| other.address.clone()).collect(),
-                next: 0,
-                promised: 0,
-            });
-        }
-    }
+    let senders = senders(&agents);
     let sites: Arc<Vec<RwLock<Site>>> = Arc::new(sites.into_iter().map(RwLock::new).collect());
     let stop = Arc::new(AtomicBool::new(false));
     let mut talking = JoinSet::new();
@@ -146,9 +152,9 @@ async fn three_gateways_lose_nothing_when_they_are_killed_and_cut_off() {
         .await;
         check(agent, &mail, &senders);
     }
-    println!(
+    report(&format!(
         "{promised} deliveries promised over {rounds} kills and cuts, all made once and in order"
-    );
+    ));
 }
 
 /// What an agent got of each sender: every promised number, once, in order.

@@ -5,5 +5,6 @@ mod bad_peers;
 mod bounces;
 mod chaos;
 mod immediate;
+mod operator;
 mod peers;
 mod webhooks;

@@ -95,6 +95,39 @@ impl World {
             .output()
             .unwrap();
         assert!(done.status.success(), "{}", super::words(&done));
+        let mut all = self.variables(domain, (https, admin, ops));
+        for (name, value) in variables {
+            all.retain(|(known, _)| known != name);
+            all.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let roots = Roots::File(self.ca.pem_path().to_owned());
+        let resolve = Some(address);
+        let binary = amtpd().get_program().to_string_lossy().into_owned();
+        Site {
+            domain: domain.to_owned(),
+            https,
+            admin,
+            process: None,
+            client: HttpsClient::new(&Options { roots, resolve }).unwrap(),
+            admin_key: std::fs::read_to_string(home.join("admin.key"))
+                .unwrap()
+                .trim()
+                .to_owned(),
+            variables: all,
+            program: match node {
+                Some((network, node)) => words(&network.command(node, &binary)),
+                None => vec![binary],
+            },
+            folder,
+        }
+    }
+
+    /// What makes the gateway of a domain part of this world.
+    fn variables(
+        &self,
+        domain: &str,
+        (https, admin, ops): (SocketAddr, SocketAddr, SocketAddr),
+    ) -> Vec<(String, String)> {
         let issued = self.certificate(domain);
         let peers: Vec<String> = self
             .domains
@@ -102,7 +135,7 @@ impl World {
             .filter(|other| *other != domain)
             .map(|other| format!("{other}: {{allow_private: true}}"))
             .collect();
-        let mut all = vec![
+        vec![
             ("AMTPD__LISTEN__HTTPS".to_owned(), https.to_string()),
             ("AMTPD__LISTEN__ADMIN".to_owned(), admin.to_string()),
             ("AMTPD__LISTEN__OPS".to_owned(), ops.to_string()),
@@ -147,31 +180,7 @@ impl World {
                 "AMTPD__DELIVERY__RETRY__ATTEMPTS".to_owned(),
                 "10000".to_owned(),
             ),
-        ];
-        for (name, value) in variables {
-            all.retain(|(known, _)| known != name);
-            all.push(((*name).to_owned(), (*value).to_owned()));
-        }
-        let roots = Roots::File(self.ca.pem_path().to_owned());
-        let resolve = Some(address);
-        let binary = amtpd().get_program().to_string_lossy().into_owned();
-        Site {
-            domain: domain.to_owned(),
-            https,
-            admin,
-            process: None,
-            client: HttpsClient::new(&Options { roots, resolve }).unwrap(),
-            admin_key: std::fs::read_to_string(home.join("admin.key"))
-                .unwrap()
-                .trim()
-                .to_owned(),
-            variables: all,
-            program: match node {
-                Some((network, node)) => words(&network.command(node, &binary)),
-                None => vec![binary],
-            },
-            folder,
-        }
+        ]
     }
 
     /// A gateway on this address of this machine that runs and is published.

@@ -1,7 +1,5 @@
 //! `/v1/admin/dead-letters`: the kept records of failures, put back or dropped (AMTP 1.0, section 8.2.1).
 
-use std::time::Duration;
-
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -16,8 +14,6 @@ use crate::endpoint::http::view::full_message;
 use crate::protocol::{ErrorCode, Timestamp};
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetters, Position, StoredMessage};
 
-/// How long a replayed delivery is tried.
-const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
 /// Dead letters one request may name.
 const MOST_IDS: usize = 500;
 
@@ -195,7 +191,7 @@ pub(crate) async fn replay(
     Json(form): Json<DeadLettersForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (which, from) = (form.selection()?, position(form.cursor.as_deref())?);
-    let times = (api.clock.now(), GIVE_UP);
+    let times = (api.clock.now(), api.intake.give_up());
     Ok(Answer(api.store.replay(&which, from, times).await?.into()))
 }
 
