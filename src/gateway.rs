@@ -331,7 +331,7 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.outgoing.transports(store, sealer, clock, metrics),
+            transports: self.outgoing.transports(store, sealer, clock),
             intake,
             clock: clock.clone(),
             metrics: metrics.clone(),

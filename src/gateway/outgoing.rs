@@ -41,6 +41,7 @@ impl Outgoing {
             config,
             resolver: &resolver,
             clock,
+            metrics,
         };
         let mut peers = HashMap::new();
         for (domain, peer) in &config.peers {
@@ -66,13 +67,11 @@ impl Outgoing {
         store: &Store,
         sealer: Option<Sealer>,
         clock: &Clock,
-        metrics: &Metrics,
     ) -> Transports {
         let tools = PeerTools {
             store: store.clone(),
             discovery: self.discovery.clone(),
             clock: clock.clone(),
-            metrics: metrics.clone(),
         };
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
@@ -104,6 +103,7 @@ struct Making<'a> {
     config: &'a Config,
     resolver: &'a Arc<dyn Resolver>,
     clock: &'a Clock,
+    metrics: &'a Metrics,
 }
 
 impl Making<'_> {
@@ -133,11 +133,16 @@ impl Making<'_> {
             .client_cert_file
             .clone()
             .zip(tls.client_key_file.clone());
-        let (versions, plain, identity) = match kind {
-            Kind::Peer => (TlsVersions::Only13, Plain::Refused, identity.or(own)),
-            Kind::Webhook => (TlsVersions::From12, Plain::Inside, None),
+        let (versions, plain, identity, purpose) = match kind {
+            Kind::Peer => (
+                TlsVersions::Only13,
+                Plain::Refused,
+                identity.or(own),
+                "peer",
+            ),
+            Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
         };
-        GuardedClient::new(GuardOptions {
+        let client = GuardedClient::new(GuardOptions {
             resolver: self.resolver.clone(),
             filter,
             trusted_ca_files: tls
@@ -151,6 +156,7 @@ impl Making<'_> {
             plain,
             times: Times::default(),
             clock: self.clock.clone(),
-        })
+        })?;
+        Ok(client.metered(self.metrics.clone(), purpose))
     }
 }

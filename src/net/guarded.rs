@@ -31,6 +31,7 @@ use super::dns::Resolver;
 use super::filter::AddressFilter;
 use super::roots;
 use crate::clock::Clock;
+use crate::telemetry::Metrics;
 use connect::Connector;
 use stream::Reached;
 
@@ -137,6 +138,7 @@ pub struct Answer {
 pub struct GuardedClient {
     client: Client<Connector, Full<Bytes>>,
     clock: Clock,
+    meter: Option<(Metrics, &'static str)>,
 }
 
 impl GuardedClient {
@@ -157,7 +159,20 @@ impl GuardedClient {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let clock = options.clock.clone();
         let client = pool(options.times.idle).build(Connector::new(options, config));
-        Ok(Self { client, clock })
+        Ok(Self {
+            client,
+            clock,
+            meter: None,
+        })
+    }
+
+    /// Counts what comes of requests, under what they are for.
+    #[must_use]
+    pub fn metered(self, metrics: Metrics, purpose: &'static str) -> Self {
+        Self {
+            meter: Some((metrics, purpose)),
+            ..self
+        }
     }
 
     /// Sends a request and reads the whole answer.
@@ -172,13 +187,21 @@ impl GuardedClient {
         let host = host_of(request.uri());
         let used = capture_connection(&mut request);
         let exchange = self.exchange(request, limits.size, &host);
-        match self.clock.within(limits.time, exchange).await {
+        let outcome = match self.clock.within(limits.time, exchange).await {
             Some(outcome) => outcome.map_err(|fault| fault.with_alert(alert_of(&used))),
             None => Err(NetFault::TimedOut {
                 host,
                 phase: give_up(&used),
             }),
+        };
+        if let Some((metrics, purpose)) = &self.meter {
+            let result = match &outcome {
+                Ok(answer) => class_of(answer.status),
+                Err(fault) => fault.kind(),
+            };
+            metrics.outgoing(purpose, result);
         }
+        outcome
     }
 
     async fn exchange(
@@ -203,6 +226,17 @@ impl GuardedClient {
             body: read(body, size, host).await?,
             remote,
         })
+    }
+}
+
+/// The class of an answer, as metrics name it.
+fn class_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
     }
 }
 

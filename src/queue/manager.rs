@@ -29,6 +29,8 @@ const PAGE: usize = 2_000;
 const GIVEN_UP: usize = 200;
 /// How often what is out of its lane, given up, or to be counted is looked for.
 const ROUND: Duration = Duration::from_secs(10);
+/// Destinations that are down are named up to this number.
+const SHOWN: usize = 5;
 /// After a database fault reading is tried again after this time.
 const FAULT: Duration = Duration::from_secs(1);
 
@@ -337,12 +339,18 @@ impl Manager {
             WorkerState::Idle if under_way > 0 => WorkerState::Busy,
             other => other,
         };
-        let open = self.window.open_breakers();
-        self.carrier.metrics.queue().window((rows, under_way, open));
-        self.post.show(
-            state,
-            format!("{under_way} under way, {rows} in memory, {open} destinations down"),
-        );
+        let mut down = self.window.down();
+        down.sort_unstable();
+        let window = self.carrier.metrics.queue();
+        window.window((rows, under_way, down.len()));
+        let mut detail = format!("{under_way} under way, {rows} in memory");
+        for (name, until) in down.iter().take(SHOWN) {
+            detail += &format!("; {name} is down, tried again at {until}");
+        }
+        if let more @ 1.. = down.len().saturating_sub(SHOWN) {
+            detail += &format!("; {more} more are down");
+        }
+        self.post.show(state, detail);
     }
 }
 

@@ -88,12 +88,15 @@ impl Window {
         (self.rows, self.flights.len())
     }
 
-    /// Destinations to which nothing goes at present.
-    pub(super) fn open_breakers(&self) -> usize {
-        self.destinations
-            .values()
-            .filter(|entry| entry.breaker.state() != BreakerState::Closed)
-            .count()
+    /// Destinations to which nothing goes at present, and until when.
+    pub(super) fn down(&self) -> Vec<(&str, Timestamp)> {
+        let down = self.destinations.iter().filter_map(|(name, entry)| {
+            let BreakerState::Open(until) = entry.breaker.state() else {
+                return None;
+            };
+            Some((name.as_str(), until))
+        });
+        down.collect()
     }
 
     /// Whether a delivery is under way.

@@ -93,6 +93,12 @@ struct ByListener {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPurpose {
+    purpose: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
     reason: &'static str,
 }
@@ -121,6 +127,7 @@ struct Series {
     store_free: Gauge,
     certificate_expiry: Gauge,
     queue: QueueMetrics,
+    outgoing: Family<ByPurpose, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -231,6 +238,12 @@ impl Metrics {
                 "When the certificate in use expires, in seconds since 1970",
             ),
             queue: QueueMetrics::register(r),
+            outgoing: series(
+                r,
+                Family::default(),
+                "amtp_outgoing_requests",
+                "Requests to others, by what they are for and what came of them",
+            ),
             registry,
         }))
     }
@@ -242,6 +255,15 @@ impl Metrics {
             .get_or_create(&ByOrigin {
                 origin: origin.into(),
             })
+            .inc();
+    }
+
+    /// A request to others ended: a class of status such as `2xx`, or the kind of fault, such as
+    /// `tls` or `timeout`.
+    pub fn outgoing(&self, purpose: &'static str, result: &'static str) {
+        self.0
+            .outgoing
+            .get_or_create(&ByPurpose { purpose, result })
             .inc();
     }
 

@@ -35,7 +35,6 @@ use crate::discovery::{Answer, Discovery, Found};
 use crate::net::GuardedClient;
 use crate::protocol::{Domain, ErrorCode};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
 use remembered::Remembered;
 use route::{NoRoute, Route};
 use trip::Trip;
@@ -73,8 +72,6 @@ pub struct PeerTools {
     pub discovery: Discovery,
     /// The clock.
     pub clock: Clock,
-    /// Where is counted.
-    pub metrics: Metrics,
 }
 
 /// Carries parcels to peer gateways.

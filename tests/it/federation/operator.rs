@@ -138,6 +138,8 @@ async fn a_trace_shows_every_attempt_and_workers_say_what_they_do() {
     peer.always(Behaviour::RetryAfter(429, 3_600));
     let id = a.send(&alice, &["bob@b.test"], json!(2)).await;
     a.reaches(&alice, &id, "retrying").await;
+    let workers = run(&world, &a, &["workers"]).to_string();
+    assert!(workers.contains("domain:b.test is down"), "{workers}");
     peer.always(Behaviour::Accept);
     run(&world, &a, &["queue", "retry", "--domain", "b.test"]);
     a.reaches(&alice, &id, "delivered").await;

@@ -165,9 +165,8 @@ impl Bench {
         let names = Names::default();
         let tools = PeerTools {
             store: store.clone(),
-            discovery: Discovery::new(Arc::new(names.clone()), clock.clone(), metrics.clone()),
+            discovery: Discovery::new(Arc::new(names.clone()), clock.clone(), metrics),
             clock: clock.clone(),
-            metrics,
         };
         Self {
             transport: PeerTransport::new(tools, settings(&folder, &names, &clock)),
