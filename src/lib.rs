@@ -5,8 +5,13 @@
 //!
 //! # How a message travels
 //!
-//! endpoint → [`envelope::Envelope`] → `intake` (judge, then one store verb) → one commit → 202.
-//! Where it goes when its domain is not ours, [`discovery`] asks the DNS.
+//! In: endpoint → [`envelope::Envelope`] → [`intake`] (judge, then one store verb) → one commit → 202.
+//!
+//! Out: [`queue`] (window → lane → destination) → [`transport`] → one outcome a recipient → settled, with
+//! the bounces and replies that brings forth, in one commit. Where a foreign domain's gateway is,
+//! [`discovery`] asks the DNS. Who waits for a reply waits in [`live`].
+//!
+//! `docs/architecture.md` tells it at length.
 //!
 //! # Layers
 //!
