@@ -277,8 +277,9 @@ async fn blank_line(context: Arc<Context>) -> Result<()> {
 async fn lines(context: Arc<Context>) -> Result<()> {
     let (from, to) = pair(&context).await?;
     let too_many = numbered((&from, &to), LINES + 1);
-    for refused in [too_many.as_slice(), &[]] {
-        expect_status(&send(&context, &from.key, refused).await?, 400)?;
+    for body in [too_many.join("\n"), String::new()] {
+        let call = call(&context, body).bearer(&from.key);
+        expect_status(&context.client.send(call).await?, 400)?;
     }
     ensure!(
         context.inbox(&to, "").await?.is_empty(),
