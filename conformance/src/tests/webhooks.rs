@@ -243,3 +243,39 @@ async fn is_called_again(context: &Context, scene: &mut Scene) -> Result<()> {
     ensure!(!scene.hook.has_more(), "called after it was delivered");
     Ok(())
 }
+
+#[cfg(test)]
+mod checks {
+    use hyper::header::HeaderMap;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    const SIGNATURE: &str = "v1,Hi/9m7nqNzv13ub1l5sPaavRmzM7w00h+9E8Pogq1Yw=";
+
+    fn called(signature: &'static str, body: &'static str) -> Called {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("webhook-id", "m-1"),
+            ("webhook-timestamp", "1795255200"),
+            ("webhook-signature", signature),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        Called {
+            method: Method::POST,
+            headers,
+            body: body.into(),
+        }
+    }
+
+    #[test]
+    fn only_the_signature_of_this_secret_and_body_fits() {
+        let body = r#"{"a":1}"#;
+        assert!(is_signed(&called(SIGNATURE, body), SECRET).unwrap());
+        assert!(!is_signed(&called(SIGNATURE, r#"{"a":2}"#), SECRET).unwrap());
+        assert!(!is_signed(&called(SIGNATURE, body), "whsec_AAAA").unwrap());
+        assert!(!is_signed(&called("v1,AAAA", body), SECRET).unwrap());
+        assert!(!is_signed(&called("", body), SECRET).unwrap());
+    }
+}
