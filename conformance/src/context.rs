@@ -1,5 +1,7 @@
 //! What a test works with: agents of its own, and words for what it expects.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail, ensure};
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -7,6 +9,11 @@ use uuid::Uuid;
 
 use crate::client::{Answer, Call, Client, Offer};
 use crate::subject::Subject;
+
+/// Between two looks at a status.
+const LOOK: Duration = Duration::from_millis(150);
+/// Looks before a status counts as stuck.
+const LOOKS: usize = 200;
 
 /// The gateway and a client towards it.
 pub(crate) struct Context {
@@ -130,6 +137,39 @@ impl Context {
             .as_array()
             .cloned()
             .unwrap_or_default())
+    }
+
+    /// Whether the gateway says of itself that it has this feature.
+    pub(crate) async fn offers(&self, feature: &str) -> Result<bool> {
+        let path = format!("/v1/capabilities/{}", self.domain());
+        let view = self.get(None, &path).await?.json();
+        let features = view["features"].as_array();
+        Ok(features.is_some_and(|all| all.iter().any(|it| it == feature)))
+    }
+
+    /// The status of a message, as its sender sees it.
+    pub(crate) async fn status(&self, sender: &Agent, id: &str) -> Result<Value> {
+        let path = format!("/v1/messages/{id}/status");
+        let answer = self.get(Some(&sender.key), &path).await?;
+        expect_status(&answer, 200)?;
+        Ok(answer.json())
+    }
+
+    /// The status as soon as it is as wanted; a fault when it is not within half a minute.
+    pub(crate) async fn status_when(
+        &self,
+        (sender, id): (&Agent, &str),
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let mut ticks = tokio::time::interval(LOOK);
+        for _ in 0..LOOKS {
+            ticks.tick().await;
+            let view = self.status(sender, id).await?;
+            if wanted(&view) {
+                return Ok(view);
+            }
+        }
+        bail!("still so: {}", self.status(sender, id).await?)
     }
 }
 

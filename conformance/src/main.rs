@@ -3,6 +3,7 @@
 mod client;
 mod context;
 mod dns;
+mod hook;
 mod report;
 mod runner;
 mod subject;

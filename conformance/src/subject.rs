@@ -31,6 +31,9 @@ pub(crate) struct Overrides {
     /// The gateway's domain
     #[arg(long)]
     domain: Option<String>,
+    /// The address of this machine that the gateway may call webhooks at
+    #[arg(long, value_name = "IP")]
+    webhook_host: Option<IpAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +46,7 @@ struct File {
     resolve: Option<IpAddr>,
     dns: Option<String>,
     domain: Option<String>,
+    webhook_host: Option<IpAddr>,
     message_size: Option<usize>,
     recipients: Option<usize>,
 }
@@ -57,6 +61,8 @@ pub(crate) struct Subject {
     pub(crate) resolve: Option<IpAddr>,
     pub(crate) dns: Option<String>,
     pub(crate) domain: String,
+    /// Where our webhooks listen; without it none is tested.
+    pub(crate) webhook_host: Option<IpAddr>,
     /// The largest message it takes, in bytes.
     pub(crate) message_size: usize,
     /// The most recipients of one message.
@@ -97,6 +103,7 @@ impl Subject {
                 .domain
                 .or(file.domain)
                 .context("which domain? give --domain")?,
+            webhook_host: over.webhook_host.or(file.webhook_host),
             message_size: file.message_size.unwrap_or(10 * 1024 * 1024),
             recipients: file.recipients.unwrap_or(100),
         })

@@ -150,7 +150,8 @@ async fn bad_key(context: Arc<Context>) -> Result<()> {
     Ok(())
 }
 
-fn stranger() -> Agent {
+/// A sender of a domain that is not the gateway's.
+pub(super) fn stranger() -> Agent {
     Agent {
         address: format!("s-{}@stranger.example", Uuid::new_v4().simple()),
         key: String::new(),

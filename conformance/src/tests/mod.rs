@@ -1,7 +1,10 @@
 //! All tests, by area.
 
 mod agents;
+mod batch;
+mod capabilities;
 mod delivery;
+mod federation;
 mod format;
 mod idempotency;
 mod inbox;
@@ -9,6 +12,8 @@ mod json;
 mod push_agents;
 mod tracking;
 mod transport;
+mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -25,11 +30,16 @@ pub(crate) fn all() -> Vec<Test> {
         json::tests(),
         format::tests(),
         delivery::tests(),
+        federation::tests(),
         idempotency::tests(),
+        batch::tests(),
+        waiting::tests(),
         tracking::tests(),
         inbox::tests(),
+        capabilities::tests(),
         agents::tests(),
         push_agents::tests(),
+        webhooks::tests(),
     ]
     .concat()
 }
