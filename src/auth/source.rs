@@ -1,8 +1,9 @@
 //! Whether a request comes from the gateway of its sender's domain (AMTP 1.0, section 9.3).
 //!
 //! A foreign sender is believed by its source address when the request comes from an address of a
-//! gateway that the `_amtp` record of its domain names. When the DNS does not answer, nobody is
-//! believed. One address may ask for few names that are not known already.
+//! gateway that the `_amtp` record of its domain names. When the DNS does not answer, what it said
+//! within the last day still counts; else nobody is believed. One address may ask for few names
+//! that are not known already.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

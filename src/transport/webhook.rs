@@ -64,7 +64,7 @@ impl WebhookTransport {
                         "a webhook was not reached"
                     );
                 }
-                judge(answer, copy.attempts)
+                judge(answer, copy.attempts, self.clock.now())
             }
             Err(outcome) => without_answer(outcome),
         }

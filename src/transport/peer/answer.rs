@@ -23,6 +23,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::super::{Copy, Fault, Trouble};
 use super::text::{self, clean};
 use crate::protocol::{ErrorCode, MessageId, Timestamp};
+use crate::transport::after::retry_after;
 use body::{Answered, Complaint, Report};
 
 /// How long a refused signature may become a good one.
@@ -309,7 +310,7 @@ impl Case<'_> {
 
     fn trouble(&self, code: ErrorCode, fault: Fault, words: &str) -> Trouble {
         Trouble {
-            retry_after: text::retry_after(self.answer.headers, self.asked.now),
+            retry_after: retry_after(self.answer.headers, self.asked.now),
             ..text::trouble(code, fault, words)
         }
     }

@@ -1,18 +1,12 @@
 //! What is said to operators and senders about a trouble, and what a peer's headers say.
 
-use std::time::Duration;
-
-use http::{HeaderMap, header};
-
 use super::super::{Fault, Trouble};
-use crate::protocol::{ErrorCode, Timestamp};
+use crate::protocol::ErrorCode;
 
 /// The longest text of a trouble, in bytes.
 const LONGEST: usize = 500;
 /// The longest target of a redirect that is shown, in bytes.
 const LONGEST_TARGET: usize = 200;
-/// Nobody is asked to wait longer; it keeps sums of times small.
-const LONGEST_WAIT: Duration = Duration::from_secs(366 * 86_400);
 
 /// A trouble that says no time.
 pub(super) fn trouble(code: ErrorCode, fault: Fault, words: &str) -> Trouble {
@@ -61,36 +55,9 @@ pub(super) fn without_secrets(url: &str) -> String {
     }
 }
 
-/// How long the other side asks to wait: seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let wait = if is_number {
-        text.parse().map_or(LONGEST_WAIT, Duration::from_secs)
-    } else {
-        http_date(text)?.since(now)
-    };
-    Some(wait.min(LONGEST_WAIT))
-}
-
-/// A date as HTTP writes it today: `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<Timestamp> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let (_, rest) = text.split_once(", ")?;
-    let parts: Vec<&str> = rest.split(' ').collect();
-    let [day, month, year, time, "GMT"] = parts[..] else {
-        return None;
-    };
-    let month = 1 + MONTHS.iter().position(|name| *name == month)?;
-    Timestamp::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn texts_from_outside_are_cut_and_cleaned() {
@@ -130,30 +97,5 @@ mod tests {
             assert_eq!(without_secrets(url), shown, "{url}");
         }
         assert!(without_secrets(&format!("https://g/{}", "x".repeat(999))).len() <= 200);
-    }
-
-    #[test]
-    fn the_time_to_wait_is_read_as_seconds_and_as_a_date() {
-        let now = Timestamp::parse_rfc3339("1994-11-06T08:49:00Z").unwrap();
-        let table = [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("99999999999999999999999", Some(366 * 86_400)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 CET", None),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ];
-        for (text, seconds) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(text));
-            let wait = seconds.map(Duration::from_secs);
-            assert_eq!(retry_after(&headers, now), wait, "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

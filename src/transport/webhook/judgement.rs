@@ -11,19 +11,19 @@ use hyper::StatusCode;
 
 use super::reply::response;
 use crate::net::{Answer, NetFault};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Timestamp};
 use crate::transport::after::retry_after;
 use crate::transport::{Attempted, Fault, Outcome, Trouble};
 
 /// A refusal is final at this attempt.
 const REFUSALS: u32 = 3;
 
-/// What came of a request; `attempts` were made before it.
-pub(super) fn judge(answer: Result<Answer, NetFault>, attempts: u32) -> Attempted {
+/// What came of a request that ended at `now`; `attempts` were made before it.
+pub(super) fn judge(answer: Result<Answer, NetFault>, attempts: u32, now: Timestamp) -> Attempted {
     match answer {
         Ok(answer) => Attempted {
             remote: answer.remote.map(|remote| remote.to_string()),
-            outcome: answered(&answer, attempts),
+            outcome: answered(&answer, attempts, now),
             renew: false,
         },
         Err(fault) => without_answer(Outcome::Deferred(unanswered(&fault))),
@@ -39,7 +39,7 @@ pub(super) fn without_answer(outcome: Outcome) -> Attempted {
     }
 }
 
-fn answered(answer: &Answer, attempts: u32) -> Outcome {
+fn answered(answer: &Answer, attempts: u32, now: Timestamp) -> Outcome {
     let status = answer.status;
     if status.is_success() {
         return Outcome::Delivered {
@@ -55,7 +55,7 @@ fn answered(answer: &Answer, attempts: u32) -> Outcome {
         code,
         text: said(status),
         fault,
-        retry_after: retry_after(&answer.headers),
+        retry_after: retry_after(&answer.headers, now),
     };
     let is_refused = code == ErrorCode::RecipientUnavailable;
     if is_refused && attempts.saturating_add(1) >= REFUSALS {
@@ -113,6 +113,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
     fn answer(status: u16, body: &'static str) -> Answer {
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
@@ -146,7 +148,7 @@ mod tests {
             (599, 9, false, Temporary, Message),
             (999, 9, false, Temporary, Message),
         ] {
-            let attempted = judge(Ok(answer(status, r#"{"response":1}"#)), attempts);
+            let attempted = judge(Ok(answer(status, r#"{"response":1}"#)), attempts, NOW);
             assert_eq!(attempted.remote.as_deref(), Some("192.0.2.1:443"));
             let (found, trouble) = match attempted.outcome {
                 Outcome::Deferred(trouble) => (false, trouble),
@@ -183,7 +185,7 @@ mod tests {
             (200, "OK", None),
             (204, "", None),
         ] {
-            let found = match judge(Ok(answer(status, body)), 0).outcome {
+            let found = match judge(Ok(answer(status, body)), 0, NOW).outcome {
                 Outcome::Delivered { reply } => reply,
                 other => panic!("{body}: {other:?}"),
             };
@@ -195,7 +197,7 @@ mod tests {
     fn a_webhook_says_when_to_come_again() {
         let mut late = answer(503, "");
         late.headers.insert("retry-after", "120".parse().unwrap());
-        let Outcome::Deferred(trouble) = judge(Ok(late), 0).outcome else {
+        let Outcome::Deferred(trouble) = judge(Ok(late), 0, NOW).outcome else {
             panic!("not deferred")
         };
         assert_eq!(trouble.retry_after, Some(Duration::from_secs(120)));
@@ -269,7 +271,7 @@ mod tests {
                 "1048576",
             ),
         ] {
-            let Outcome::Deferred(trouble) = judge(Err(fault), 9).outcome else {
+            let Outcome::Deferred(trouble) = judge(Err(fault), 9, NOW).outcome else {
                 panic!("{word}: not deferred")
             };
             assert_eq!(trouble.code, ErrorCode::TemporaryFailure, "{word}");
