@@ -39,7 +39,7 @@ section! {
         trusted_ca: Option<PathBuf> as Optional<AuthorityFile>,
         /// Whether its gateway may have an address that is not public.
         allow_private: bool as Switch = "false",
-        /// The most requests that are sent to it. Without it there is no such limit.
+        /// The most messages that are sent to it. Without it there is no such limit.
         rate: Option<Rate> as Optional<Pace>,
         /// Whether messages are sent in batches if its gateway takes them.
         batch: bool as Switch = "true",

@@ -55,7 +55,12 @@ pub struct Arrival {
     pub remote: IpAddr,
     /// The request it came in.
     pub request_id: String,
+    /// Until when finding out about the sender may take, by the monotonic clock.
+    pub verify_by: Duration,
 }
+
+/// How long finding out about the senders of one request may take.
+pub const VERIFICATION: Duration = Duration::from_secs(4);
 
 /// The door. Cloning is cheap.
 #[derive(Clone)]
@@ -159,6 +164,7 @@ impl Intake {
             presented: Presented::Nothing,
             remote,
             request_id: format!("answer-{}", self.clock.mint_v7()),
+            verify_by: self.clock.monotonic() + VERIFICATION,
         };
         let sender = self.envelope(arrival.clone())?.message.sender().clone();
         if Some(sender.domain()) != domain {
@@ -176,16 +182,17 @@ impl Intake {
         if !self.space.has_room() {
             return Err(Refusal::no_room());
         }
-        let mut envelope = self.envelope(arrival)?;
-        if envelope.origin == Origin::Peer && self.is_vouched_for(&envelope).await {
-            envelope.trust = Trust::Trusted;
-            envelope.verification =
-                Verification::source_address(envelope.message.sender().domain());
-        }
+        let verify_by = arrival.verify_by;
+        let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
-        let believed = envelope.trust != Trust::Unverified;
-        let acceptance = self.judge(envelope).await?;
+        let mut acceptance = self.judge(envelope).await?;
+        // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
+        if origin == Origin::Peer && self.is_vouched_for(&acceptance.envelope, verify_by).await {
+            acceptance.envelope.trust = Trust::Trusted;
+            acceptance.envelope.verification = Verification::source_address(sender.domain());
+        }
+        let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {
             self.note_bounce(&acceptance.envelope).await?;
         }
@@ -211,12 +218,16 @@ impl Intake {
         Ok(Taken { way, ..taken })
     }
 
-    async fn is_vouched_for(&self, envelope: &Envelope) -> bool {
+    /// Whether the sender can be believed by where the request comes from; not once the time for
+    /// that is up.
+    async fn is_vouched_for(&self, envelope: &Envelope, verify_by: Duration) -> bool {
         let domain = envelope.message.sender().domain();
-        match (&self.source, envelope.remote) {
-            (Some(source), Some(remote)) => source.vouches(domain, remote).await,
-            _ => false,
-        }
+        let (Some(source), Some(remote)) = (&self.source, envelope.remote) else {
+            return false;
+        };
+        let left = verify_by.saturating_sub(self.clock.monotonic());
+        let vouched = self.clock.within(left, source.vouches(domain, remote));
+        vouched.await.unwrap_or(false)
     }
 
     /// What is to become of a message: writes nothing.

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::extract::{Caller, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival};
 use super::request_id::RequestId;
-use crate::intake::{Refusal, Taken};
+use crate::intake::{Refusal, Taken, VERIFICATION};
 use crate::protocol::{ErrorBody, ErrorCode};
 
 /// The most messages.
@@ -73,9 +73,10 @@ pub(super) async fn post(
         .cloned()
         .ok_or(ApiError::new(ErrorCode::InternalError))?;
     // Handed to the store one after the other, and then waited for together: in order, with few commits.
+    let verify_by = api.clock.monotonic() + VERIFICATION;
     let mut taken: Vec<Result<Taken, Refusal>> = Vec::with_capacity(lines.len());
     for raw in lines {
-        let arrival = arrival(&extensions, presented.clone(), raw)?;
+        let arrival = arrival(&extensions, presented.clone(), (raw, verify_by))?;
         taken.push(api.intake.begin(arrival).await);
     }
     let mut answer = Vec::with_capacity(256 * taken.len());

@@ -19,7 +19,7 @@ use super::server::Connection;
 use super::view::{StatusView, full_message};
 use crate::auth::Presented;
 use crate::envelope::Principal;
-use crate::intake::{Arrival, Receipt, Received};
+use crate::intake::{Arrival, Receipt, Received, VERIFICATION};
 use crate::live::{Asked, Replied, wait_for_reply};
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, MessageStatus};
 use crate::store::{ListQuery, Party, Tracked, party_hash};
@@ -74,7 +74,7 @@ impl ReceiptView {
 pub(super) fn arrival(
     extensions: &Extensions,
     presented: Presented,
-    raw: Bytes,
+    (raw, verify_by): (Bytes, Duration),
 ) -> Result<Arrival, ApiError> {
     let connection = extensions
         .get::<Connection>()
@@ -88,6 +88,7 @@ pub(super) fn arrival(
         presented,
         remote: connection.client.ip(),
         request_id,
+        verify_by,
     })
 }
 
@@ -101,7 +102,8 @@ pub(super) async fn post(
 ) -> Result<Response, ApiError> {
     let wait = params.span("wait", LONGEST_WAIT)?.unwrap_or_default();
     let acknowledge = params.number("ack", 0..=1, 0)? == 1;
-    let arrival = arrival(&extensions, presented, raw)?;
+    let verify_by = api.clock.monotonic() + VERIFICATION;
+    let arrival = arrival(&extensions, presented, (raw, verify_by))?;
     let taken = api.intake.begin(arrival).await?;
     let (sender, may_wait) = (taken.sender().clone(), taken.is_believed());
     let receipt = taken.receipt().await?;

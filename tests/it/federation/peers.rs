@@ -161,3 +161,19 @@ async fn a_batch_takes_what_is_right_and_refuses_what_is_not() {
         .await;
     assert!(status.is_client_error());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_to_nobody_makes_us_ask_nobody() {
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test"]);
+    let a = world.start("a.test", "127.0.0.1", &[]).await;
+    let bob = a.agent("bob").await;
+    let from =
+        |to: &str| json!({ "sender": "eve@stranger.test", "recipients": [to], "payload": 1 });
+    let send = |body| a.call(Method::POST, "/v1/messages", None, Some(body));
+    let (status, answer) = send(from("nobody@a.test")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+    assert_eq!(world.dns.queries("_amtp.stranger.test"), 0);
+    let (status, answer) = send(from(&bob.address)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    assert_eq!(world.dns.queries("_amtp.stranger.test"), 1);
+}
