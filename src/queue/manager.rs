@@ -312,9 +312,12 @@ impl Manager {
             numbers.push((seq, lane_of(&sender, &recipient.address)));
         }
         let store = &self.store;
+        let bytes = acceptance.envelope.message.raw().len();
         let dispatch = self
             .window
-            .send_early(&destination?, &numbers, |lane| store.latest_delivery(lane))?;
+            .send_early((&destination?, bytes), &numbers, |lane| {
+                store.latest_delivery(lane)
+            })?;
         acceptance.reserved = Some(self.store.reserve_message());
         for (recipient, (seq, _)) in acceptance.recipients.iter_mut().zip(numbers) {
             if let Plan::Queue { reserved, .. } = &mut recipient.plan {

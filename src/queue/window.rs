@@ -16,30 +16,16 @@ use std::time::Duration;
 
 use super::backoff::Schedule;
 use super::destination::BreakerState;
-use super::lane::{LANE_ROWS, Lane, LaneKey, LaneState};
+use super::lane::{Lane, LaneKey, LaneState};
 use crate::protocol::Timestamp;
 use crate::store::QueueRow;
 use crate::transport::Load;
 use entry::{Entry, Step};
 pub(super) use parts::{After, Dispatch, Limits, Next, Range, Report};
+use parts::{FLIGHTS, FLYING_BYTES, Flight, Timer};
 
 /// After a settlement that failed, its lanes are read again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-struct Flight {
-    destination: String,
-    lanes: HashMap<i64, LaneKey>,
-    /// Lanes that are blocked once this is settled.
-    blocked: HashMap<LaneKey, (i64, Timestamp, bool)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Destination(String),
-    Lane(String, LaneKey),
-}
-
 /// The part of the queue that is in memory.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -52,6 +38,8 @@ pub(super) struct Window {
     early: HashSet<i64>,
     high: i64,
     rows: usize,
+    /// Bytes of the messages under way.
+    bytes: usize,
     limits: Limits,
     schedule: Schedule,
     next_id: u64,
@@ -67,6 +55,7 @@ impl Window {
             early: HashSet::new(),
             high: 0,
             rows: 0,
+            bytes: 0,
             limits,
             schedule,
             next_id: 0,
@@ -191,7 +180,9 @@ impl Window {
     /// What to do next. `load` says how much one attempt may carry to a destination.
     pub(super) fn next(&mut self, now: Timestamp, load: impl Fn(&str) -> Load) -> Next {
         self.ring(now);
-        while let Some(name) = self.turns.pop_front() {
+        while self.may_fly()
+            && let Some(name) = self.turns.pop_front()
+        {
             let (high, limits) = (self.high, self.limits);
             let entry = self.entry(&name);
             entry.in_turn = false;
@@ -212,10 +203,10 @@ impl Window {
                     self.block(&name, key, (None, until, destination_fault));
                     self.take_turn(&name);
                 }
-                Step::Dispatch(groups, lanes) => {
+                Step::Dispatch(groups, lanes, bytes) => {
                     self.rows -= lanes.len();
                     self.take_turn(&name);
-                    return Next::Dispatch(self.fly(name, groups, lanes));
+                    return Next::Dispatch(self.fly(name, groups, (lanes, bytes)));
                 }
             }
         }
@@ -226,10 +217,13 @@ impl Window {
     /// `latest` says up to which number a lane may have rows that were not read.
     pub(super) fn send_early(
         &mut self,
-        name: &str,
+        (name, bytes): (&str, usize),
         deliveries: &[(i64, i64)],
         latest: impl Fn(i64) -> i64,
     ) -> Option<Dispatch> {
+        if !self.may_fly() {
+            return None;
+        }
         let (concurrency, high) = (self.limits.concurrency, self.high);
         let entry = self.entry(name);
         let free = entry.breaker.state() == BreakerState::Closed
@@ -257,7 +251,7 @@ impl Window {
                 .filter(|seq| *seq > high),
         );
         let group = deliveries.iter().map(|(seq, _)| *seq).collect();
-        Some(self.fly(name.to_owned(), vec![group], lanes))
+        Some(self.fly(name.to_owned(), vec![group], (lanes, bytes)))
     }
 
     /// An attempt was answered. Lanes in which all went well are free at once; the others when
@@ -309,6 +303,7 @@ impl Window {
             return;
         };
         let name = flight.destination;
+        self.bytes -= flight.bytes;
         self.entry(&name).flights -= 1;
         let mut blocked = flight.blocked;
         if settled.is_err() {
@@ -346,15 +341,22 @@ impl Window {
         }
     }
 
+    /// Whether there is room for another dispatch: what is under way is in memory as a whole.
+    fn may_fly(&self) -> bool {
+        self.flights.len() < FLIGHTS && self.bytes < FLYING_BYTES
+    }
+
     fn fly(
         &mut self,
         destination: String,
         groups: Vec<Vec<i64>>,
-        lanes: HashMap<i64, LaneKey>,
+        (lanes, bytes): (HashMap<i64, LaneKey>, usize),
     ) -> Dispatch {
         self.next_id += 1;
+        self.bytes += bytes;
         let flight = Flight {
             destination: destination.clone(),
+            bytes,
             lanes,
             blocked: HashMap::new(),
         };
@@ -488,11 +490,6 @@ impl Window {
             .get_mut(name)
             .expect("it was put there if it was missing")
     }
-}
-
-/// The most rows of a lane to read when so many are in memory.
-fn lane_room(in_memory: usize) -> usize {
-    LANE_ROWS.saturating_sub(in_memory).max(1)
 }
 
 #[cfg(test)]

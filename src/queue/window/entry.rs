@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Limits, Range, lane_room};
+use super::{Limits, Range};
 use crate::protocol::Timestamp;
 use crate::queue::destination::{Breaker, BreakerState};
-use crate::queue::lane::{Lane, LaneKey, LaneState};
+use crate::queue::lane::{LANE_ROWS, Lane, LaneKey, LaneState};
 use crate::store::QueueRow;
 use crate::transport::Load;
 
@@ -37,7 +37,8 @@ pub(super) enum Step {
     Again,
     /// The first lane has to wait, perhaps because of the destination.
     Blocked(LaneKey, Timestamp, bool),
-    Dispatch(Vec<Vec<i64>>, HashMap<i64, LaneKey>),
+    /// Messages with their deliveries, the lanes of those, and the bytes of all.
+    Dispatch(Vec<Vec<i64>>, HashMap<i64, LaneKey>, usize),
 }
 
 impl Entry {
@@ -53,23 +54,16 @@ impl Entry {
         }
     }
 
-    /// Whether nothing is lost when it is forgotten.
+    /// Whether nothing is lost when it is forgotten. One that is down is asked when its pause is over.
     pub(super) fn is_forgettable(&self) -> bool {
-        self.lanes.is_empty()
-            && self.flights == 0
-            && self.parked.is_none()
-            && self.breaker.state() == BreakerState::Closed
+        self.lanes.is_empty() && self.flights == 0 && self.parked.is_none()
     }
 
     pub(super) fn step(&mut self, now: Timestamp, high: i64, limits: Limits, load: &Load) -> Step {
         let (allowed, load) = match self.breaker.state() {
             BreakerState::Closed => (limits.concurrency, *load),
             BreakerState::Open(until) if now < until => {
-                return if self.has_work() {
-                    Step::Until(until)
-                } else {
-                    Step::Idle
-                };
+                return Step::Until(until);
             }
             BreakerState::Open(_) => (1, Load::SINGLE),
         };
@@ -107,10 +101,6 @@ impl Entry {
             return Step::Blocked(key, until, destination_fault);
         }
         self.form(now, load)
-    }
-
-    fn has_work(&self) -> bool {
-        !self.ready.is_empty() || self.parked.is_some()
     }
 
     /// What of a lane is to be read before it goes.
@@ -194,7 +184,7 @@ impl Entry {
             return Step::Idle;
         }
         self.flights += 1;
-        Step::Dispatch(groups, taken)
+        Step::Dispatch(groups, taken, bytes)
     }
 
     /// The first lane that may go, and those listed behind it whose head is the same message.
@@ -298,4 +288,9 @@ impl Entry {
         self.rows -= shed;
         shed
     }
+}
+
+/// The most rows of a lane to read when so many are in memory.
+fn lane_room(in_memory: usize) -> usize {
+    LANE_ROWS.saturating_sub(in_memory).max(1)
 }

@@ -1,9 +1,15 @@
 //! What goes into the window and what comes out of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::protocol::Timestamp;
 use crate::queue::lane::LaneKey;
+
+/// Dispatches under way, to all destinations together.
+pub(super) const FLIGHTS: usize = 1_024;
+/// The last one may go over it.
+pub(super) const FLYING_BYTES: usize = 256 * 1024 * 1024;
 
 /// How much may be in memory and under way.
 #[derive(Debug, Clone, Copy)]
@@ -73,4 +79,21 @@ pub(in crate::queue) enum Report {
     Trouble(Option<Duration>),
     /// Nothing was asked of it.
     Unknown,
+}
+
+/// A dispatch under way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) destination: String,
+    pub(super) bytes: usize,
+    pub(super) lanes: HashMap<i64, LaneKey>,
+    /// Lanes that are blocked once this is settled.
+    pub(super) blocked: HashMap<LaneKey, (i64, Timestamp, bool)>,
+}
+
+/// What is to be looked at when its time comes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Destination(String),
+    Lane(String, LaneKey),
 }

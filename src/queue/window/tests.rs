@@ -201,14 +201,14 @@ fn what_is_sent_early_needs_an_empty_lane() {
     let mut window = window(100);
     window.feed(vec![row(1, 7, "d")], at(0));
     assert!(
-        window.send_early("d", &[(2, 7)], |_| 0).is_none(),
+        window.send_early(("d", 10), &[(2, 7)], |_| 0).is_none(),
         "something stands before it"
     );
     assert!(
-        window.send_early("d", &[(2, 8)], |_| 5).is_none(),
+        window.send_early(("d", 10), &[(2, 8)], |_| 5).is_none(),
         "not all is read"
     );
-    let early = window.send_early("d", &[(2, 8)], |_| 1).unwrap();
+    let early = window.send_early(("d", 10), &[(2, 8)], |_| 1).unwrap();
     window.feed(vec![row(2, 8, "d"), row(3, 8, "d")], at(0));
     assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[1]]);
     assert_eq!(
@@ -229,6 +229,87 @@ fn what_is_sent_early_needs_an_empty_lane() {
         range.from, 2,
         "and it is read again before what came after it"
     );
+}
+
+#[test]
+fn what_is_under_way_is_bounded_over_all_destinations() {
+    let mut window = window(100_000);
+    let heavy = |seq| QueueRow {
+        size: 100 * 1024 * 1024,
+        ..row(seq, seq, &format!("d{seq}"))
+    };
+    window.feed((1..=10).map(heavy).collect(), at(0));
+    let mut under_way = Vec::new();
+    while let Some(it) = dispatch(&mut window, Load::SINGLE) {
+        under_way.push(it);
+    }
+    assert_eq!(under_way.len(), 3);
+    assert!(window.send_early(("x", 1), &[(99, 99)], |_| 0).is_none());
+    let first = under_way.remove(0);
+    window.answered(
+        first.id,
+        &[(first.groups[0][0], After::Done)],
+        (Report::Well, 0.5),
+        at(0),
+    );
+    window.landed(first.id, Ok(()), at(0));
+    assert!(dispatch(&mut window, Load::SINGLE).is_some());
+}
+
+#[test]
+fn an_hour_of_overload_costs_few_attempts_and_then_everything_goes_at_once() {
+    let mut window = window(1_000);
+    let mut table: BTreeMap<i64, QueueRow> = (1..=200)
+        .map(|seq| (seq, row(seq, seq % 50, "d")))
+        .collect();
+    window.feed(table.values().cloned().collect(), at(0));
+    let (mut now, mut attempts, mut last) = (0_i64, 0, BTreeMap::new());
+    let hour = 3_600_000;
+    while !table.is_empty() {
+        match window.next(at(now), |_| Load::SINGLE) {
+            Next::Dispatch(it) => {
+                let seq = it.groups[0][0];
+                let (after, report) = if now < hour {
+                    attempts += 1;
+                    let until = at(now + 60_000);
+                    let row = table.get_mut(&seq).unwrap();
+                    row.deferred_until = Some(until);
+                    row.destination_failed_at = Some(at(now));
+                    (
+                        After::Blocked {
+                            until,
+                            destination_fault: true,
+                        },
+                        Report::Trouble(None),
+                    )
+                } else {
+                    let row = table.remove(&seq).unwrap();
+                    assert!(last.insert(row.lane, seq) < Some(seq), "out of order");
+                    (After::Done, Report::Well)
+                };
+                window.answered(it.id, &[(seq, after)], (report, 0.5), at(now));
+                window.landed(it.id, Ok(()), at(now));
+            }
+            Next::Lane(name, key, range) => {
+                let LaneKey::Pair(lane) = key else {
+                    panic!("{key:?}")
+                };
+                let rows = table
+                    .values()
+                    .filter(|row| row.lane == lane && row.seq >= range.from);
+                let rows = rows.take(range.limit).cloned().collect();
+                window.lane_read((&name, key), range, rows, at(now));
+            }
+            Next::Destination(name, range) => {
+                let rows = table.values().filter(|row| row.seq >= range.from);
+                let rows = rows.take(range.limit).cloned().collect();
+                window.destination_read(&name, range, rows, at(now));
+            }
+            Next::Wait(until) => now = until.unwrap().as_millis().max(now + 1),
+        }
+    }
+    assert!((60..80).contains(&attempts), "{attempts}");
+    assert!(now < hour + 61_000, "{now}");
 }
 
 /// The table of deliveries, and what happened to them.

@@ -1,10 +1,12 @@
 //! Notices of failed deliveries: who is told, and whom we believe.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
 
+use crate::support::eventually_so;
 use crate::support::peer::ScriptedPeer;
 use crate::support::site::World;
 
@@ -80,7 +82,7 @@ async fn a_message_that_is_too_late_expires_and_its_sender_is_told() {
     let alice = a.agent("alice").await;
     let soon = amtpd::clock::Clock::system()
         .now()
-        .plus(std::time::Duration::from_millis(600));
+        .plus(Duration::from_millis(600));
     let body = json!({
         "sender": alice.address, "recipients": ["bob@b.test"], "payload": 1,
         "headers": { "expires": soon.to_string() },
@@ -110,4 +112,25 @@ async fn mail_for_an_agent_that_was_deleted_bounces() {
         a.mail(&alice, 1).await[0]["message_type"],
         "delivery_failure"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_is_told_once_that_its_message_is_late_where_that_is_wanted() {
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test", "b.test"]);
+    world.publish("b.test", "127.0.4.9:1".parse().unwrap(), "");
+    let variables = [("AMTPD__DELIVERY__DELAY_NOTICE", "1s")];
+    let a = world.start("a.test", "127.0.4.7", &variables).await;
+    let alice = a.agent("alice").await;
+    let id = a.send(&alice, &["bob@b.test"], json!(1)).await;
+    let notice = a.mail(&alice, 1).await.remove(0);
+    assert_eq!(notice["message_type"], "delivery_delay");
+    assert_eq!(notice["in_reply_to"], id.as_str());
+    let attempts = async || a.status(&alice, &id).await["attempts"].as_u64().unwrap();
+    let so_far = attempts().await;
+    eventually_so("more attempts", Duration::from_secs(20), async || {
+        (attempts().await > so_far + 2).then_some(())
+    })
+    .await;
+    assert_eq!(a.inbox(&alice).await.len(), 1, "once");
+    assert_eq!(a.status(&alice, &id).await["status"], "retrying");
 }
