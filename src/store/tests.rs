@@ -898,3 +898,65 @@ async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_ba
     let gone = bench.store.rotate_webhook_secret(bob, later).await.unwrap();
     assert_eq!(gone, None);
 }
+
+#[tokio::test]
+async fn a_foreign_message_is_one_whether_its_sender_could_be_believed_or_not() {
+    let bench = Bench::new().await;
+    let bob = bench.agent("bob").await;
+    let to_bob = || vec![to_inbox("bob@a.test", bob)];
+    let foreign = |key: &str, payload: &str, trust, seconds| {
+        let envelope = bench.envelope("eve@b.test", Some(key), payload);
+        Envelope {
+            origin: Origin::Peer,
+            trust,
+            verification: match trust {
+                Trust::Trusted => Verification::source_address(envelope.message.sender().domain()),
+                _ => Verification::unsigned(envelope.message.sender().domain()),
+            },
+            received_at: Timestamp::from_millis(NOW + seconds * 1_000),
+            ..envelope
+        }
+    };
+    let (first, _) = bench
+        .accept(foreign("k", "1", Trust::Unverified, 0), to_bob())
+        .await;
+    let (again, fates) = bench
+        .accept(foreign("k", "1", Trust::Trusted, 60), to_bob())
+        .await;
+    assert_eq!(again, first);
+    assert!(matches!(fates[..], [Fate::Known(_)]), "{fates:?}");
+    let page = bench.store.take_mail(query(bob)).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    assert_eq!(
+        page.items[0].message.trust,
+        Trust::Trusted,
+        "it is believed now"
+    );
+    assert_eq!(
+        page.items[0].message.notes.verification.method,
+        "source_address"
+    );
+    // The other way round, and with other content under the key of a believed one.
+    bench
+        .accept(foreign("j", "1", Trust::Trusted, 0), to_bob())
+        .await;
+    let (_, fates) = bench
+        .accept(foreign("j", "1", Trust::Unverified, 60), to_bob())
+        .await;
+    assert!(matches!(fates[..], [Fate::Known(_)]), "{fates:?}");
+    let (_, fates) = bench
+        .accept(foreign("j", "2", Trust::Unverified, 60), to_bob())
+        .await;
+    assert!(
+        matches!(fates[..], [Fate::New(_)]),
+        "nobody claims another's key"
+    );
+    // Long after, an unbelieved copy is not raised: it may have been anybody's.
+    bench
+        .accept(foreign("l", "1", Trust::Unverified, 0), to_bob())
+        .await;
+    let (_, fates) = bench
+        .accept(foreign("l", "1", Trust::Trusted, 3_601), to_bob())
+        .await;
+    assert!(matches!(fates[..], [Fate::New(_)]), "{fates:?}");
+}

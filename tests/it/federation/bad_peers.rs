@@ -83,6 +83,21 @@ async fn an_answer_that_is_final_is_final() {
         assert_eq!(status["attempts"], 1, "{status}");
     }
     assert_eq!(a.mail(&alice, 3).await.len(), 3, "each failure is told");
+    // A failure frees the key: the sender may try the same again.
+    let body = json!({
+        "sender": alice.address, "recipients": ["eve@b.test"], "payload": 1, "idempotency_key": "again",
+    });
+    peer.answer(Behaviour::error(403, "POLICY_DENIED"));
+    let first = a.submit(&alice, body.clone()).await;
+    a.reaches(&alice, &first, "failed").await;
+    let second = a.submit(&alice, body.clone()).await;
+    assert_ne!(second, first);
+    a.reaches(&alice, &second, "delivered").await;
+    assert_eq!(
+        a.submit(&alice, body).await,
+        second,
+        "and what was delivered is known"
+    );
     let id = a.send(&alice, &["bob@b.test"], json!("fine")).await;
     a.reaches(&alice, &id, "delivered").await;
 }
