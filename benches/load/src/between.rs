@@ -9,6 +9,7 @@ mod relay;
 mod report;
 mod traffic;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ pub(crate) struct Options {
     #[arg(long)]
     no_batch: bool,
     /// Rounds: one run without and one with the delay
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value = "3")]
+    rounds: NonZeroUsize,
     /// The gateway; else the amtpd beside this program
     #[arg(long, value_name = "FILE")]
     amtpd: Option<PathBuf>,
@@ -45,9 +46,10 @@ pub(crate) struct Options {
 pub(crate) async fn execute(options: Options) -> Result<()> {
     let binary = crate::binary(options.amtpd.as_deref(), "--amtpd")?;
     let mut rounds = Vec::new();
-    for number in 0..options.rounds {
+    let count = options.rounds.get();
+    for number in 0..count {
         let run = async |delay: Duration| {
-            report::progress(number, options.rounds, delay.as_millis());
+            report::progress(number, count, delay.as_millis());
             run(&binary, &options, delay).await
         };
         let near = run(Duration::ZERO).await?;

@@ -62,3 +62,21 @@ fn count(text: &str, outcome: &str) -> Result<u64> {
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn only_what_became_of_mail_for_peers_counts() {
+        let text = "\
+# TYPE amtp_deliveries counter
+amtp_deliveries_total{outcome=\"delivered\",class=\"peer\"} 12
+amtp_deliveries_total{outcome=\"delivered\",class=\"webhook\"} 3
+amtp_deliveries_total{outcome=\"deferred\",class=\"peer\"} 5
+# EOF
+";
+        assert_eq!(count(text, "delivered").unwrap(), 12);
+        assert_eq!(count(text, "failed").unwrap(), 0);
+    }
+}
