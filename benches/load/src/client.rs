@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::clock::now;
-use crate::gateway::Sender;
+use crate::daemon::Agent;
 use crate::report::to_float;
 
 const CONNECTIONS: usize = 4;
@@ -55,7 +55,7 @@ pub(crate) async fn run(
     load: &Load,
     roots: &RootCertStore,
     server: SocketAddr,
-    senders: &[Sender],
+    senders: &[Agent],
 ) -> Result<Measured> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -105,32 +105,42 @@ pub(crate) async fn run(
     })
 }
 
-async fn post(
-    mut connection: SendRequest<Full<Bytes>>,
-    sender: &Sender,
-    body: Bytes,
-) -> Result<()> {
-    connection.ready().await?;
+async fn post(connection: SendRequest<Full<Bytes>>, sender: &Agent, body: Bytes) -> Result<()> {
     let request = Request::post("https://localhost/v1/messages")
         .header("authorization", &sender.authorization)
         .header("content-type", "application/json")
         .body(Full::new(body))?;
-    let answer = connection.send_request(request).await?;
-    let status = answer.status();
-    let text = answer.into_body().collect().await?.to_bytes();
-    ensure!(
-        status == StatusCode::ACCEPTED,
-        "{status}: {}",
-        String::from_utf8_lossy(&text)
-    );
+    exchange(connection, request, StatusCode::ACCEPTED).await?;
     Ok(())
 }
 
+/// Sends a request and gives the body of the answer, whose status must be this one.
+pub(crate) async fn exchange(
+    mut connection: SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+    wanted: StatusCode,
+) -> Result<Bytes> {
+    connection.ready().await?;
+    let answer = connection.send_request(request).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    ensure!(
+        status == wanted,
+        "{status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+    Ok(body)
+}
+
+/// An HTTP/2 connection to a gateway of this machine.
 #[allow(
     clippy::disallowed_methods,
     reason = "the load comes from outside the gateway"
 )]
-async fn connect(roots: &RootCertStore, server: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+pub(crate) async fn connect(
+    roots: &RootCertStore,
+    server: SocketAddr,
+) -> Result<SendRequest<Full<Bytes>>> {
     let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots.clone())

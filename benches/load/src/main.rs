@@ -2,26 +2,32 @@
 //!
 //! The ceiling is a bare server of the same stack that reads and parses the body, checks the bearer
 //! token and answers. Runs alternate in pairs, so that a noisy machine disturbs both alike.
+//!
+//! `amtp-load between` measures two gateways, one of which sends to the other, near and far.
 
 mod bare;
+mod between;
 mod client;
 mod clock;
+mod daemon;
 mod gateway;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use client::{Load, Measured};
 
 /// Measures accepted messages a second beside a bare server of the same stack.
 #[derive(Debug, Parser)]
-#[command(name = "amtp-load", version)]
+#[command(name = "amtp-load", version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    other: Option<Figure>,
     /// Seconds of each run
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -43,6 +49,12 @@ struct Options {
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// Another figure than the accepted messages.
+#[derive(Debug, Subcommand)]
+enum Figure {
+    Between(between::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,16 +80,15 @@ struct Pair {
     ratio: f64,
 }
 
-async fn execute(options: Options) -> Result<()> {
-    let binary = match options.gateway_binary.clone() {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("amtpd"),
-    };
-    ensure!(
-        binary.exists(),
-        "{} is not there: build it, or give --gateway-binary",
-        binary.display()
-    );
+async fn execute(mut options: Options) -> Result<()> {
+    match options.other.take() {
+        Some(Figure::Between(options)) => between::execute(options).await,
+        None => accept(options).await,
+    }
+}
+
+async fn accept(options: Options) -> Result<()> {
+    let binary = binary(options.gateway_binary.as_deref(), "--gateway-binary")?;
     let gateway = gateway::Gateway::start(&binary, options.senders).await?;
     let bare = bare::start(gateway.certificate(), gateway.key()).await?;
     let load = Load {
@@ -108,9 +119,25 @@ async fn execute(options: Options) -> Result<()> {
     let disk = gateway.stop()?;
     let figures = report::Figures::of(pairs, stored, disk);
     report::table(&figures);
-    if let Some(path) = options.json {
-        std::fs::write(&path, serde_json::to_string_pretty(&figures)?)
-            .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
+    write_json(options.json.as_deref(), &figures)
+}
+
+/// The gateway to measure: the one named, or the one beside this program.
+fn binary(named: Option<&Path>, option: &str) -> Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("amtpd"),
+    };
+    ensure!(
+        path.exists(),
+        "{} is not there: build it, or give {option}",
+        path.display()
+    );
+    Ok(path)
+}
+
+fn write_json(path: Option<&Path>, figures: &impl serde::Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, serde_json::to_string_pretty(figures)?)
+        .with_context(|| path.display().to_string())
 }

@@ -23,9 +23,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn of(pairs: Vec<Pair>, messages: u64, disk: u64) -> Self {
-        let mut ratios: Vec<f64> = pairs.iter().map(|pair| pair.ratio).collect();
-        ratios.sort_by(f64::total_cmp);
-        let ratio = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+        let ratio = median(pairs.iter().map(|pair| pair.ratio)).unwrap_or_default();
         let body_bytes = pairs.first().map_or(0.0, |pair| pair.accept.body_bytes);
         let each = |bytes: u64| to_float(bytes) / to_float(messages.max(1));
         Self {
@@ -36,6 +34,14 @@ impl Figures {
             pairs,
         }
     }
+}
+
+pub(crate) fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let upper = *figures.get(figures.len() / 2)?;
+    let lower = figures[(figures.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]

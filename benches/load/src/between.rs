@@ -1,0 +1,91 @@
+//! Two gateways: how fast the mail of one sender for one recipient gets from one to the other.
+//!
+//! Each run has fresh gateways. Runs without and with delay alternate, so that a noisy machine
+//! disturbs both alike; both go through a relay, so that only the delay is between them.
+
+mod metrics;
+mod pair;
+mod relay;
+mod report;
+mod traffic;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use pair::Pair;
+use report::{Figures, Round};
+use traffic::Measured;
+
+/// Measures messages from one gateway to another, without and with a long way between them
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Messages of each run
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: u64,
+    /// The length of the way: a delay each way, such as 50ms or 1s; 0 runs without only
+    #[arg(long, default_value = "50ms", value_parser = duration)]
+    delay: Duration,
+    /// One message a request
+    #[arg(long)]
+    no_batch: bool,
+    /// Rounds: one run without and one with the delay
+    #[arg(long, default_value = "3")]
+    rounds: NonZeroUsize,
+    /// The gateway; else the amtpd beside this program
+    #[arg(long, value_name = "FILE")]
+    amtpd: Option<PathBuf>,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(crate) async fn execute(options: Options) -> Result<()> {
+    let binary = crate::binary(options.amtpd.as_deref(), "--amtpd")?;
+    let mut rounds = Vec::new();
+    let count = options.rounds.get();
+    for number in 0..count {
+        let run = async |delay: Duration| {
+            report::progress(number, count, delay.as_millis());
+            run(&binary, &options, delay).await
+        };
+        let near = run(Duration::ZERO).await?;
+        let far = match options.delay.is_zero() {
+            true => None,
+            false => Some(run(options.delay).await?),
+        };
+        rounds.push(Round::of(near, far));
+    }
+    let figures = Figures {
+        messages: options.messages,
+        delay_ms: options.delay.as_millis(),
+        batch: !options.no_batch,
+        ratio: crate::report::median(rounds.iter().filter_map(|round| round.ratio)),
+        rounds,
+    };
+    report::table(&figures);
+    crate::write_json(options.json.as_deref(), &figures)
+}
+
+async fn run(binary: &Path, options: &Options, delay: Duration) -> Result<Measured> {
+    let pair = Pair::start(binary, delay, !options.no_batch).await?;
+    traffic::run(&pair, options.messages, delay).await
+}
+
+/// A whole number of `ms` or `s`, or 0.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit): (&str, fn(u64) -> Duration) = if let Some(number) = text.strip_suffix("ms")
+    {
+        (number, Duration::from_millis)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, Duration::from_secs)
+    } else if text == "0" {
+        (text, Duration::from_secs)
+    } else {
+        return Err("write it as 50ms or 1s".to_owned());
+    };
+    number.parse().map(unit).map_err(|error| error.to_string())
+}
