@@ -904,7 +904,7 @@ async fn a_foreign_message_is_one_whether_its_sender_could_be_believed_or_not() 
     let bench = Bench::new().await;
     let bob = bench.agent("bob").await;
     let to_bob = || vec![to_inbox("bob@a.test", bob)];
-    let foreign = |key: &str, payload: &str, trust, seconds| {
+    let foreign = |key: &str, payload: &str, trust, seconds: i64| {
         let envelope = bench.envelope("eve@b.test", Some(key), payload);
         Envelope {
             origin: Origin::Peer,
