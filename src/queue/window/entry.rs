@@ -88,7 +88,7 @@ impl Entry {
         let Some((_, _, key)) = self.ready.first().copied() else {
             return Step::Idle;
         };
-        if let Some(range) = self.to_read(key, high, &load) {
+        if let Some((key, range)) = self.unread(high, &load) {
             return if range.from > range.to {
                 // It comes with what is read next, or with the parked ones.
                 self.caught_up(key);
@@ -101,6 +101,25 @@ impl Entry {
             return Step::Blocked(key, until, destination_fault);
         }
         self.form(now, load)
+    }
+
+    /// The first lane that is to be read before the next attempt, so that it carries what it can.
+    fn unread(&self, high: i64, load: &Load) -> Option<(LaneKey, Range)> {
+        let mut gathered = 0;
+        for (place, (_, _, key)) in self.ready.iter().enumerate() {
+            let in_memory = self.lanes.get(key)?.rows.len();
+            let first = place == 0;
+            if (first || in_memory == 0)
+                && let Some(range) = self.to_read(*key, high, load)
+            {
+                return Some((*key, range));
+            }
+            gathered += in_memory;
+            if gathered >= load.messages {
+                break;
+            }
+        }
+        None
     }
 
     /// What of a lane is to be read before it goes.

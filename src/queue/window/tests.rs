@@ -180,6 +180,49 @@ fn a_destination_in_trouble_gets_one_probe_and_then_everything() {
 }
 
 #[test]
+fn lanes_that_come_back_are_read_together_to_fill_a_batch() {
+    let mut window = window(1_000);
+    window.feed((1..=6).map(|seq| row(seq, seq, "d")).collect(), at(0));
+    let fault = After::Blocked {
+        until: at(500),
+        destination_fault: true,
+    };
+    let batch = Load {
+        messages: 200,
+        bytes: 100_000,
+    };
+    let it = dispatch(&mut window, batch).unwrap();
+    let results: Vec<(i64, After)> = it
+        .groups
+        .iter()
+        .flatten()
+        .map(|seq| (*seq, fault))
+        .collect();
+    assert_eq!(results.len(), 6);
+    window.answered(it.id, &results, (Report::Trouble(None), 0.5), at(0));
+    window.landed(it.id, Ok(()), at(0));
+    let mut read = 0;
+    loop {
+        match window.next(at(500), |_| batch) {
+            Next::Lane(name, key, range) => {
+                read += 1;
+                window.lane_read(
+                    (&name, key),
+                    range,
+                    vec![row(range.from, range.from, "d")],
+                    at(500),
+                );
+            }
+            Next::Dispatch(it) => {
+                assert_eq!((read, it.groups.len()), (6, 6));
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_settlement_that_failed_is_read_again() {
     let mut window = window(100);
     window.feed(vec![row(1, 7, "d"), row(2, 7, "d")], at(0));
