@@ -23,6 +23,7 @@ use crate::protocol::{
 use crate::telemetry::Metrics;
 
 mod dead_letters;
+mod postgres;
 mod queue;
 mod trace;
 
