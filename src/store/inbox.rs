@@ -10,7 +10,7 @@ use super::committer::Verb;
 use super::error::StoreError;
 use super::messages::{StoredMessage, load};
 use super::settled::{self, Settled};
-use super::sql::{Connection, Statement, padded, places};
+use super::sql::{Connection, Insert, Statement, padded, places};
 use crate::events::Topic;
 use crate::protocol::{MessageId, Timestamp};
 
@@ -345,7 +345,7 @@ impl Verb for Acknowledge {
                 history.push(self.settled(row).row());
             }
         }
-        tx.insert(settled::INSERT, settled::WIDTH, history).await?;
+        tx.insert(Insert::new(settled::INSERT, history)).await?;
         Ok(answers)
     }
 }
