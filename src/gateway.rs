@@ -27,7 +27,8 @@ use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
 use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Sweeper};
 use crate::store::{
-    self, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
+    self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
+    StoreOptions,
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
@@ -265,6 +266,10 @@ impl Parts<'_> {
         };
         let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
+        if self.store.is_shared() {
+            let messenger = Messenger::new(self.store.clone(), self.clock.clone());
+            work.spawn("messenger", endless(messenger.run(work.stop())));
+        }
         work.spawn(
             "space",
             endless(self.space.clone().run(self.clock.clone(), work.stop())),

@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
 
-pub(super) use numbers::{Drawn, Numbers};
+pub(super) use numbers::{Drawn, Numbers, Open};
 use rows::{Mailboxes, Rows};
 
 /// A judged message: what is to become of each recipient.

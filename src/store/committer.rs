@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, AcceptJob};
 use super::error::StoreError;
+use super::notices::Board;
 use super::sql::Connection;
 use crate::clock::Clock;
 use crate::events::{Events, Topic};
@@ -204,6 +205,7 @@ impl Accepting {
 #[derive(Clone)]
 struct Tools {
     numbers: Arc<accept::Numbers>,
+    board: Board,
     events: Events,
     metrics: Metrics,
     clock: Clock,
@@ -218,12 +220,13 @@ impl Committer {
     /// A committer over writing connections.
     pub(super) fn new(
         links: Vec<Link>,
-        numbers: Arc<accept::Numbers>,
+        (numbers, board): (Arc<accept::Numbers>, Board),
         (events, metrics, clock): (Events, Metrics, Clock),
     ) -> (Self, Committing) {
         let present = Arc::new(AtomicBool::new(true));
         let tools = Tools {
             numbers,
+            board,
             events,
             metrics,
             clock,

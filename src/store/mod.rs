@@ -27,6 +27,7 @@ mod keys;
 mod listing;
 mod messages;
 mod migrations;
+mod notices;
 mod open;
 mod postgres;
 mod retention;
@@ -66,6 +67,7 @@ pub use inbox::{InboxItem, InboxPage, InboxQuery, Negative, ReadFilter, Take};
 pub use keys::{ApiKey, NewKey};
 pub use listing::{ListQuery, MessagePage};
 pub use messages::{Party, RecipientState, StoredMessage, Tracked};
+pub use notices::Messenger;
 pub use open::{StoreLock, StoreOptions, open};
 pub use postgres::inspect;
 pub use retention::{RetentionRules, Swept};
@@ -93,6 +95,7 @@ struct Shared {
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
     keys: Cache<String, Option<Arc<ApiKey>>>,
     database: Database,
+    board: notices::Board,
 }
 
 /// Where reading connections come from.
@@ -165,6 +168,26 @@ impl Store {
             // WAL and synchronous=FULL are set when the file is opened.
             Readers::Sqlite(_) => Ok(Durability::OneHost),
             Readers::Postgres(_) => Ok(postgres::durability(&mut self.reader().await?).await?),
+        }
+    }
+
+    fn board(&self) -> &notices::Board {
+        &self.0.board
+    }
+
+    /// A connection of its own for a single duty; PostgreSQL only.
+    async fn duty_connection(&self) -> Result<Connection, StoreError> {
+        match &self.0.readers {
+            Readers::Sqlite(_) => Err(StoreError::Closed),
+            Readers::Postgres(servers) => Ok(servers.connect().await?),
+        }
+    }
+
+    /// The pool that reads from PostgreSQL.
+    fn reading_pool(&self) -> Result<sqlx::PgPool, StoreError> {
+        match &self.0.readers {
+            Readers::Sqlite(_) => Err(StoreError::Closed),
+            Readers::Postgres(servers) => Ok(servers.pool()),
         }
     }
 

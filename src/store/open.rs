@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::accept::Numbers;
 use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
+use super::notices::Board;
 use super::postgres::Servers;
 use super::sql::Connection;
 use super::{Readers, Shared, Store, migrations};
@@ -89,7 +90,9 @@ pub async fn open(
     };
     let numbers = Arc::new(opened.numbers);
     let tools = (events.clone(), metrics, clock);
-    let (committer, committing) = Committer::new(opened.links, numbers.clone(), tools);
+    let board = Board::default();
+    let counted = (numbers.clone(), board.clone());
+    let (committer, committing) = Committer::new(opened.links, counted, tools);
     let shared = Shared {
         committing,
         numbers,
@@ -98,6 +101,7 @@ pub async fn open(
         agents: cache(),
         keys: cache(),
         database: options.database.clone(),
+        board,
     };
     Ok((Store(Arc::new(shared)), committer))
 }

@@ -92,8 +92,12 @@ impl Servers {
 
     /// A connection for reading.
     pub(super) async fn reader(&self) -> Result<Connection, StoreError> {
-        let pool = self.lock().pool.clone();
-        Ok(Connection::PostgresReader(pool.acquire().await?))
+        Ok(Connection::PostgresReader(self.pool().acquire().await?))
+    }
+
+    /// The pool of the server in use.
+    pub(super) fn pool(&self) -> PgPool {
+        self.lock().pool.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Chosen> {

@@ -55,6 +55,14 @@ impl Drawn {
 pub(in crate::store) struct Open {
     numbers: Arc<Numbers>,
     id: u64,
+    lowest: i64,
+}
+
+impl Open {
+    /// Its deliveries have numbers above this one.
+    pub(in crate::store) const fn lowest(&self) -> i64 {
+        self.lowest
+    }
 }
 
 impl Drop for Open {
@@ -139,10 +147,12 @@ impl Numbers {
         let id = self.opened.fetch_add(1, Ordering::SeqCst);
         let mut open = self.lock();
         // Read under the lock: a safe mark that was told before cannot be above it.
-        open.insert(id, self.seq.load(Ordering::SeqCst));
+        let lowest = self.seq.load(Ordering::SeqCst);
+        open.insert(id, lowest);
         Open {
             numbers: self.clone(),
             id,
+            lowest,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::super::accept;
+use super::super::accept::{self, Open};
 use super::super::error::{Failure, StoreError, failure};
 use super::super::sql::Connection;
 use super::link::{Ended, Link};
@@ -91,14 +91,15 @@ impl Worker {
         while let Some((mut batch, repeats)) = todo.pop() {
             let before = self.tools.clock.monotonic();
             let error = match self.transaction(&mut batch).await {
-                Ended::Committed(topics) => {
+                (Ended::Committed(topics), lowest) => {
                     let took = self.tools.clock.monotonic() - before;
                     self.tools.metrics.commit(batch.len(), took);
-                    self.done(batch, topics);
+                    self.done(batch, (topics, lowest));
                     continue;
                 }
-                Ended::Failed(error) => error,
-                Ended::Lost(topics, error) => {
+                (Ended::Failed(error), _) => error,
+                (Ended::Lost(topics, error), lowest) => {
+                    let topics = topics.map(|topics| (topics, lowest));
                     let lost = Lost { topics, error };
                     todo.extend(self.wait(batch, lost, stop).await.map(|batch| (batch, 0)));
                     continue;
@@ -139,8 +140,9 @@ impl Worker {
         }
     }
 
-    /// Publishes what was committed and answers.
-    fn done(&self, batch: Vec<Job>, mut topics: Vec<Topic>) {
+    /// Publishes what was committed, here and to other gateways, and answers.
+    fn done(&self, batch: Vec<Job>, (mut topics, lowest): (Vec<Topic>, i64)) {
+        self.tools.board.leave(&topics, lowest);
         if self.tools.numbers.take_clipped() {
             topics.push(Topic::Queue);
         }
@@ -148,8 +150,10 @@ impl Worker {
         batch.into_iter().for_each(|job| job.finish(Ok(())));
     }
 
-    async fn transaction(&mut self, batch: &mut [Job]) -> Ended {
+    /// How it ended, and below which number it brought forth no deliveries.
+    async fn transaction(&mut self, batch: &mut [Job]) -> (Ended, i64) {
         let open = self.link.is_shared().then(|| self.tools.numbers.open());
+        let lowest = open.as_ref().map_or(0, Open::lowest);
         let mut topics = Vec::new();
         let begun = self.link.begin(self.tools.clock.now()).await;
         let applied = match begun {
@@ -164,7 +168,7 @@ impl Worker {
             }
         };
         drop(open);
-        ended
+        (ended, lowest)
     }
 
     /// Waits for a lost database. What was under way when it was lost is looked for; it comes back
@@ -231,7 +235,7 @@ impl Worker {
 /// A batch that was under way when the database was lost.
 struct Lost {
     /// What it publishes if its commit turns out to be there; nothing where it had not come so far.
-    topics: Option<Vec<Topic>>,
+    topics: Option<(Vec<Topic>, i64)>,
     error: sqlx::Error,
 }
 
