@@ -44,6 +44,7 @@ macro_rules! both {
 mod dead_letters;
 mod postgres;
 mod queue;
+mod shared;
 mod trace;
 
 const NOW: i64 = 1_800_000_000_000;
