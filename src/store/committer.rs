@@ -19,13 +19,19 @@ use tokio_util::sync::CancellationToken;
 use super::accept::{self, AcceptJob};
 use super::error::{Failure, StoreError, failure};
 use super::sql::{Connection, Statement};
+use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::envelope::Origin;
 use crate::events::{Events, Topic};
 use crate::telemetry::Metrics;
 
 const BATCH_VERBS: usize = 512;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-const WAITING: usize = 4096;
+/// Messages that may wait for the committer; a quarter of it is not for submissions.
+const MESSAGES: usize = 4096;
+/// Verbs that have room when no message has. Those who ask for more of them wait; how many ask is
+/// bounded where they come from, by [`crate::admission`] and by what the queue has under way.
+const VERBS: usize = 4096;
 
 /// A future that borrows the transaction.
 pub(super) type InTransaction<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
@@ -128,18 +134,25 @@ impl Committing {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Hands a message over; what it gives back answers when the message is on disk. Messages
-    /// are stored in the order they are handed over.
-    pub(super) async fn begin_accept(
+    /// Hands a message over, without waiting for room; what it gives back answers when the message
+    /// is on disk. Messages are stored in the order they are handed over.
+    pub(super) fn begin_accept(
         &self,
         acceptance: accept::Acceptance,
     ) -> Result<Accepting, StoreError> {
+        let reserved = match acceptance.envelope.origin {
+            Origin::Submission => VERBS + MESSAGES / 4,
+            _ => VERBS,
+        };
+        if self.0.capacity() <= reserved && !self.0.is_closed() {
+            return Err(StoreError::Busy);
+        }
         let (job, answer) = AcceptJob::new(acceptance);
-        self.0
-            .send(Job::Accept(Box::new(job)))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        Ok(Accepting(answer))
+        match self.0.try_send(Job::Accept(Box::new(job))) {
+            Ok(()) => Ok(Accepting(answer)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(StoreError::Closed),
+        }
     }
 }
 
@@ -164,9 +177,17 @@ pub struct Committer {
     events: Events,
     metrics: Metrics,
     clock: Clock,
+    admission: Option<Admission>,
 }
 
 impl Committer {
+    /// Tells `admission` of every commit.
+    #[must_use]
+    pub fn reporting_to(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
     /// A committer over the writing connection.
     pub(super) async fn new(
         mut connection: Connection,
@@ -175,7 +196,7 @@ impl Committer {
         clock: Clock,
     ) -> sqlx::Result<(Self, (Committing, Arc<accept::Numbers>))> {
         let numbers = Arc::new(accept::Numbers::read(&mut connection).await?);
-        let (sender, jobs) = mpsc::channel(WAITING);
+        let (sender, jobs) = mpsc::channel(MESSAGES + VERBS);
         Ok((
             Self {
                 connection,
@@ -184,6 +205,7 @@ impl Committer {
                 events,
                 metrics,
                 clock,
+                admission: None,
             },
             (Committing(sender), numbers),
         ))
@@ -239,8 +261,11 @@ impl Committer {
             let before = self.clock.monotonic();
             let error = match self.transaction(&mut batch).await {
                 Ok(topics) => {
-                    self.metrics
-                        .commit(batch.len(), self.clock.monotonic() - before);
+                    let took = self.clock.monotonic() - before;
+                    self.metrics.commit(batch.len(), took);
+                    if let Some(admission) = &self.admission {
+                        admission.committed(batch.len(), took);
+                    }
                     self.events.publish(topics);
                     batch.into_iter().for_each(|job| job.finish(Ok(())));
                     continue;
@@ -257,6 +282,9 @@ impl Committer {
                 Failure::Full => batch
                     .into_iter()
                     .for_each(|job| job.finish(Err(StoreError::Full))),
+                Failure::Locked => batch
+                    .into_iter()
+                    .for_each(|job| job.finish(Err(StoreError::Busy))),
                 Failure::Statement if batch.len() > 1 => {
                     let rest = batch.split_off(batch.len() / 2);
                     todo.push(rest);

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The disk is full or below the floor: the operator's matter, passes by itself once there is room.
     #[error("no room on the disk of the database")]
     Full,
+    /// More waits to be written than there is room for, or another process holds the database: passes.
+    #[error("the store is busy")]
+    Busy,
     /// The committer has stopped: the process is going down.
     #[error("the store is closed")]
     Closed,
@@ -66,17 +69,21 @@ pub(super) enum Failure {
     Full,
     /// Unknown what is on disk: end the process.
     Broken,
+    /// Another process writes, for longer than we wait: refuse this batch, go on.
+    Locked,
     /// A statement was refused: find the verb that is to blame.
     Statement,
 }
 
-/// Sorts an error of a commit. SQLite's primary result codes: 13 FULL; 10 IOERR, 11 CORRUPT, 26
+/// Sorts an error of a commit. SQLite's primary result codes: 5 BUSY,
+/// 6 LOCKED; 13 FULL; 10 IOERR, 11 CORRUPT, 26
 /// NOTADB, 14 CANTOPEN, 8 READONLY leave unknown what a later write would do.
 pub(super) fn failure(error: &sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(cause) => {
             let extended: i32 = cause.code().and_then(|code| code.parse().ok()).unwrap_or(0);
             match extended & 0xff {
+                5 | 6 => Failure::Locked,
                 13 => Failure::Full,
                 8 | 10 | 11 | 14 | 26 => Failure::Broken,
                 _ => Failure::Statement,
