@@ -99,8 +99,7 @@ mod tests {
             .oneshot(request.body(Body::empty()).unwrap())
             .await
             .unwrap();
-        let class = *seen.lock().unwrap();
-        class
+        Arc::into_inner(seen).unwrap().into_inner().unwrap()
     }
 
     #[tokio::test]
