@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod federation;
 mod layers;
+mod overload;
 mod quickstart;
 mod support;
 mod support_works;
