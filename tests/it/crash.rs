@@ -69,7 +69,9 @@ async fn survive(backend: Backend, victim: Victim, rounds: usize) {
             () = async { acknowledging.await; std::future::pending().await } => {}
         }
         strike(victim, &mut daemon, &base, round).await;
+        load.rest();
         audit.look(&caller).await;
+        load.go_on();
     }
     ledger.more_promises(1).await;
     load.stop().await;

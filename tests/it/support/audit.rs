@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::promises::Ledger;
 use super::{Agent, eventually_so};
 
+const PAGE: usize = 1_000;
 /// The time a gateway may take to answer again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -132,7 +133,7 @@ impl Audit {
                     lane.unchecked.push(note.number);
                     lane.promised.insert(note.number, id);
                 }
-                None => drop(lane.given_up.insert(note.number)),
+                None => assert!(lane.given_up.insert(note.number)),
             }
         }
     }
@@ -210,14 +211,15 @@ impl Mailbox {
         let mut mail = Vec::new();
         loop {
             let page = page(gateway, &self.agent, &self.cursor).await;
-            let Some(last) = page.last() else {
-                return mail;
-            };
-            last["cursor"]
-                .as_str()
-                .unwrap()
-                .clone_into(&mut self.cursor);
+            let whole = page.len() == PAGE;
+            if let Some(last) = page.last() {
+                let cursor = last["cursor"].as_str().unwrap();
+                cursor.clone_into(&mut self.cursor);
+            }
             mail.extend(page);
+            if !whole {
+                return mail;
+            }
         }
     }
 
@@ -227,18 +229,20 @@ impl Mailbox {
         }
         let path = format!("/v1/inbox/{}/ack", self.agent.address);
         let all = std::mem::take(&mut self.unread);
+        // Until there is an answer, also when nobody waits for it any more.
+        self.unclear.extend(all.iter().cloned());
         for ids in all.chunks(100) {
             let body = json!({ "message_ids": ids });
             let key = Some(self.agent.key.as_str());
             match gateway.ask(Method::POST, &path, key, Some(body)).await {
                 Ok(answer) if answer.status() == StatusCode::OK => {
+                    self.unclear.retain(|id| !ids.contains(id));
                     self.acknowledged.extend(ids.iter().cloned());
                 }
-                Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                    self.unclear.extend(ids.iter().cloned());
+                Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
+                    panic!("{answer:?}")
                 }
-                Ok(answer) => panic!("{answer:?}"),
-                Err(_) => self.unclear.extend(ids.iter().cloned()),
+                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -273,7 +277,7 @@ impl Mailbox {
 
 /// A page of an inbox, as soon as the gateway answers.
 async fn page(gateway: &Caller, agent: &Agent, cursor: &str) -> Vec<Value> {
-    let path = format!("/v1/inbox/{}?limit=1000&cursor={cursor}", agent.address);
+    let path = format!("/v1/inbox/{}?limit={PAGE}&cursor={cursor}", agent.address);
     let key = Some(agent.key.as_str());
     eventually_so("an inbox", PATIENCE, async || {
         let answer = gateway.ask(Method::GET, &path, key, None).await.ok()?;

@@ -17,6 +17,7 @@ pub mod promises;
 pub mod relay;
 pub mod server;
 pub mod site;
+pub mod small_disk;
 mod tap;
 pub mod webhook;
 

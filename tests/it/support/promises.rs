@@ -142,15 +142,22 @@ impl Ledger {
 /// Pairs that talk.
 pub struct Load {
     ledger: Arc<Ledger>,
-    stop: Arc<AtomicBool>,
+    state: Arc<State>,
     talking: JoinSet<()>,
+}
+
+/// What the pairs are told.
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    rest: AtomicBool,
 }
 
 impl Load {
     /// Lets them talk until they are stopped; each begins at the next gateway in turn.
     pub fn start(gateways: &[Caller], pairs: Vec<Pair>) -> Self {
         let ledger = Arc::new(Ledger::new());
-        let stop = Arc::new(AtomicBool::new(false));
+        let state = Arc::new(State::default());
         let mut talking = JoinSet::new();
         for (turn, pair) in pairs.into_iter().enumerate() {
             talking.spawn(talk(
@@ -158,12 +165,12 @@ impl Load {
                 turn,
                 pair,
                 ledger.clone(),
-                stop.clone(),
+                state.clone(),
             ));
         }
         Self {
             ledger,
-            stop,
+            state,
             talking,
         }
     }
@@ -172,9 +179,19 @@ impl Load {
         self.ledger.clone()
     }
 
+    /// Lets nobody begin a message, so that a reader keeps up; what is in flight goes on.
+    pub fn rest(&self) {
+        self.state.rest.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the rest.
+    pub fn go_on(&self) {
+        self.state.rest.store(false, Ordering::SeqCst);
+    }
+
     /// Stops them; what is in flight gets its answer first.
     pub async fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.state.stop.store(true, Ordering::SeqCst);
         timeout(Duration::from_secs(120), self.talking.join_all())
             .await
             .expect("every message gets its answer in the end");
@@ -186,10 +203,13 @@ async fn talk(
     mut turn: usize,
     pair: Pair,
     ledger: Arc<Ledger>,
-    stop: Arc<AtomicBool>,
+    state: Arc<State>,
 ) {
     for number in 0.. {
-        if stop.load(Ordering::SeqCst) {
+        while state.rest.load(Ordering::SeqCst) {
+            pause(AGAIN).await;
+        }
+        if state.stop.load(Ordering::SeqCst) {
             return;
         }
         loop {
