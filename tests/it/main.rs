@@ -5,6 +5,7 @@
 mod crash;
 mod daemon;
 mod doctor;
+mod failing_disk;
 mod federation;
 mod layers;
 mod overload;
