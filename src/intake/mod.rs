@@ -334,15 +334,12 @@ impl Intake {
         let received_at = self.clock.now();
         let (idempotency_key, key_source) = match message.idempotency_key() {
             Some(key) => (key.clone(), KeySource::Given),
-            None => (
-                minted(Uuid::new_v4(), IdempotencyKey::parse),
-                KeySource::Minted,
-            ),
+            None => (Uuid::new_v4().into(), KeySource::Minted),
         };
         Ok(Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
-                None => minted(self.clock.mint_v7(), MessageId::parse),
+                None => self.clock.mint_v7().into(),
             },
             idempotency_key,
             key_source,
@@ -450,8 +447,8 @@ impl<'a> Identities<'a> {
                 .given
                 .entry(domain.clone())
                 .or_insert_with(|| WireIdentity {
-                    id: minted(self.clock.mint_v7(), MessageId::parse),
-                    key: minted(Uuid::new_v4(), IdempotencyKey::parse),
+                    id: self.clock.mint_v7().into(),
+                    key: Uuid::new_v4().into(),
                     recipients: u32::try_from(
                         recipients.filter(|it| it.domain() == domain).count(),
                     )
@@ -461,8 +458,4 @@ impl<'a> Identities<'a> {
         }
         plan
     }
-}
-
-fn minted<T, E: std::fmt::Debug>(id: Uuid, parse: impl Fn(&str) -> Result<T, E>) -> T {
-    parse(&id.to_string()).expect("a UUID is a valid id")
 }
