@@ -127,6 +127,14 @@ pub(super) fn pong(output: &mut Vec<u8>, payload: &[u8]) {
     write(output, (6, ACK), 0, payload);
 }
 
+/// How many requests at a time these settings allow, if they say.
+pub(super) fn streams(settings: &[u8]) -> Option<u32> {
+    let mut settings = settings.as_chunks::<6>().0.iter();
+    settings.find_map(|[a, b, value @ ..]| {
+        (u16::from_be_bytes([*a, *b]) == 3).then(|| u32::from_be_bytes(*value))
+    })
+}
+
 /// What a window update adds.
 pub(super) fn increment(payload: &[u8]) -> Result<i64> {
     let bytes: [u8; 4] = payload.try_into()?;
@@ -151,6 +159,13 @@ mod tests {
         assert_eq!((second.kind, second.length()), (Kind::Data, rest.len()));
         assert!(second.ends_stream());
         assert!(Frame::read(&rest[..rest.len() - 1]).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_settings_say_how_many_requests_may_be_open() {
+        let settings = [0, 1, 0, 0, 16, 0, 0, 3, 0, 0, 0, 128];
+        assert_eq!(streams(&settings), Some(128));
+        assert_eq!(streams(&settings[..6]), None);
     }
 
     #[test]

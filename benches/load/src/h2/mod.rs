@@ -66,8 +66,9 @@ pub(crate) struct Connection {
     output: Vec<u8>,
     heads: Heads,
     next_stream: u32,
-    /// Bytes of bodies the server takes at present.
+    /// Bytes of bodies the server takes at present, and requests at a time.
     window: i64,
+    streams: usize,
     /// Bytes of bodies we got and did not give back yet.
     taken: u32,
     open: HashMap<u32, usize>,
@@ -90,6 +91,7 @@ impl Connection {
             heads: Heads::default(),
             next_stream: 1,
             window: 65_535,
+            streams: usize::MAX,
             taken: 0,
             open: HashMap::new(),
             wanted,
@@ -115,7 +117,7 @@ impl Connection {
         let Ok(bytes) = i64::try_from(length) else {
             return false;
         };
-        if bytes > self.window {
+        if bytes > self.window || self.open.len() >= self.streams {
             return false;
         }
         self.window -= bytes;
@@ -199,7 +201,12 @@ impl Connection {
             }
             Kind::Reset => bail!("the server reset a request"),
             Kind::GoAway => bail!("the server ends the connection"),
-            Kind::Settings if !frame.is_ack() => frame::settings_ack(&mut self.output),
+            Kind::Settings if !frame.is_ack() => {
+                if let Some(streams) = frame::streams(payload) {
+                    self.streams = usize::try_from(streams)?;
+                }
+                frame::settings_ack(&mut self.output);
+            }
             Kind::Ping if !frame.is_ack() => frame::pong(&mut self.output, payload),
             Kind::Window if frame.stream == 0 => self.window += frame::increment(payload)?,
             Kind::Settings | Kind::Ping | Kind::Window | Kind::Other => {}
