@@ -18,7 +18,7 @@ const OPEN_LANES: usize = 1_024;
 
 /// How everything is measured
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
+pub(crate) struct Setup {
     /// Pairs of runs
     #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
@@ -66,7 +66,7 @@ fn medians<T>(pairs: &[(T, T)], parts: &[Part<T>], unit: &'static str) -> Vec<De
 
 /// One figure's surroundings.
 pub(crate) struct Bench {
-    pub(crate) options: Options,
+    pub(crate) options: Setup,
     pub(crate) binary: PathBuf,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Run {
 }
 
 impl Bench {
-    pub(crate) fn new(options: Options) -> Result<Self> {
+    pub(crate) fn new(options: Setup) -> Result<Self> {
         let binary = match &options.gateway_binary {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("amtpd"),

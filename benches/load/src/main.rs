@@ -45,7 +45,7 @@ struct Options {
     #[command(subcommand)]
     figure: Option<Which>,
     #[command(flatten)]
-    options: bench::Options,
+    options: bench::Setup,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -162,5 +162,17 @@ async fn one(which: &Which, bench: &Bench) -> (&'static str, Result<Vec<Figure>>
         Which::Postgres => ("postgres", postgres::measure(bench).await),
         Which::Restart => ("restart", restart::measure(bench).await),
         Which::Far(_) | Which::Bare(_) => ("", Ok(Vec::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Options;
+
+    #[test]
+    fn the_options_go_together() {
+        Options::command().debug_assert();
     }
 }
