@@ -17,34 +17,33 @@ const LOOK: u64 = 5;
 /// How long nothing may arrive.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// A connection to the metrics of a gateway.
+/// The metrics of a gateway. It closes a connection that rests, so there is a new one when needed.
 pub(crate) struct Metrics {
-    connection: SendRequest<Empty<Bytes>>,
+    ops: SocketAddr,
+    connection: Option<SendRequest<Empty<Bytes>>>,
     /// Which deliveries count, such as `peer` or `webhook`.
     class: &'static str,
 }
 
 impl Metrics {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the question comes from outside the gateway"
-    )]
-    pub(crate) async fn connect(ops: SocketAddr, class: &'static str) -> Result<Self> {
-        let tcp = tokio::net::TcpStream::connect(ops).await?;
-        tcp.set_nodelay(true)?;
-        let (connection, task) = handshake(TokioIo::new(tcp)).await?;
-        tokio::spawn(task);
-        Ok(Self { connection, class })
+    pub(crate) fn new(ops: SocketAddr, class: &'static str) -> Self {
+        Self {
+            ops,
+            connection: None,
+            class,
+        }
     }
 
     async fn read(&mut self) -> Result<String> {
-        self.connection.ready().await?;
-        let request = Request::get("/metrics")
-            .header("host", "localhost")
-            .body(Empty::new())?;
-        let answer = self.connection.send_request(request).await?;
-        let text = answer.into_body().collect().await?.to_bytes();
-        Ok(std::str::from_utf8(&text)?.to_owned())
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => connect(self.ops).await?,
+        };
+        let text = ask(&mut connection).await;
+        if text.is_ok() {
+            self.connection = Some(connection);
+        }
+        text
     }
 
     /// How many messages are delivered since the gateway started.
@@ -71,6 +70,8 @@ impl Metrics {
 
     /// Waits until this many are delivered.
     pub(crate) async fn arrived(&mut self, wanted: u64) -> Result<()> {
+        // One that rests is closed at some moment, perhaps this one.
+        self.connection = None;
         let (mut most, mut since) = (0, now());
         loop {
             let delivered = self.delivered().await?;
@@ -88,6 +89,28 @@ impl Metrics {
             pause(LOOK).await;
         }
     }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the question comes from outside the gateway"
+)]
+async fn connect(ops: SocketAddr) -> Result<SendRequest<Empty<Bytes>>> {
+    let tcp = tokio::net::TcpStream::connect(ops).await?;
+    tcp.set_nodelay(true)?;
+    let (connection, task) = handshake(TokioIo::new(tcp)).await?;
+    tokio::spawn(task);
+    Ok(connection)
+}
+
+async fn ask(connection: &mut SendRequest<Empty<Bytes>>) -> Result<String> {
+    connection.ready().await?;
+    let request = Request::get("/metrics")
+        .header("host", "localhost")
+        .body(Empty::new())?;
+    let answer = connection.send_request(request).await?;
+    let text = answer.into_body().collect().await?.to_bytes();
+    Ok(std::str::from_utf8(&text)?.to_owned())
 }
 
 /// The deliveries of a class with this outcome; a series that is not there yet counts nothing.

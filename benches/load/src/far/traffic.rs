@@ -40,7 +40,7 @@ pub(crate) struct Measured {
 /// One message goes before them: it opens the connection, which is not measured.
 pub(crate) async fn run(pair: &Pair, messages: u64, delay: Duration) -> Result<Measured> {
     let connection = connect(&pair.alpha.roots()?, pair.alpha.address()).await?;
-    let mut metrics = Metrics::connect(pair.alpha.ops(), "peer").await?;
+    let mut metrics = Metrics::new(pair.alpha.ops(), "peer");
     submit(&connection, pair, 0..1).await?;
     metrics.arrived(1).await?;
     let began = now();

@@ -68,7 +68,7 @@ impl Way {
                 target: alpha.target()?,
                 processes: vec![alpha.process()?, beta.process()?],
             },
-            metrics: Metrics::connect(alpha.ops(), "peer").await?,
+            metrics: Metrics::new(alpha.ops(), "peer"),
             senders,
             recipients,
             alpha,

@@ -147,7 +147,7 @@ async fn start(
     let ready = daemon.serve(way).await?;
     pause(SETTLED).await;
     let memory = daemon.process()?.memory()?;
-    let mut metrics = Metrics::connect(daemon.ops(), "peer").await?;
+    let mut metrics = Metrics::new(daemon.ops(), "peer");
     let since = now();
     loop {
         let waiting = metrics.waiting().await?;
