@@ -248,13 +248,15 @@ impl Runs {
     /// What a message cost on both sides.
     pub(crate) fn costs(&self) -> Vec<Detail> {
         let parts: &[Part<Run>] = &[
-            ("server_cpu_us", "processor time a message, server", |run| {
+            ("server_cpu_us", "processor time, server", |run| {
                 run.server_us
             }),
-            ("load_cpu_us", "the same, load and its webhooks", |run| {
-                run.load_us
-            }),
-            ("machine_cpu_us", "the same, whole machine", |run| {
+            (
+                "load_cpu_us",
+                "processor time, load and its webhooks",
+                |run| run.load_us,
+            ),
+            ("machine_cpu_us", "processor time, whole machine", |run| {
                 run.machine_us
             }),
         ];

@@ -6,7 +6,7 @@ use crate::report::short;
 
 const WIDTH: f64 = 700.0;
 /// Where bars begin, and how much is left for values behind the longest.
-const LEFT: f64 = 310.0;
+const LEFT: f64 = 320.0;
 const RIGHT: f64 = 70.0;
 const TOP: f64 = 44.0;
 const ROW: f64 = 24.0;
@@ -146,13 +146,12 @@ impl Bar {
     }
 }
 
-/// A round distance between marks of the axis: four to ten of them.
+/// A round distance between marks of the axis: three to ten of them.
 fn step(longest: f64) -> f64 {
     let power = 10_f64.powf(longest.log10().floor());
     let lead = longest / power;
     match lead {
-        ..2.0 => power / 5.0,
-        2.0..5.0 => power / 2.0,
+        ..5.0 => power / 2.0,
         _ => power,
     }
 }
@@ -201,6 +200,6 @@ mod tests {
     fn the_axis_has_round_steps() {
         assert!((step(0.45) - 0.05).abs() < 1e-9);
         assert!((step(7.0) - 1.0).abs() < 1e-9);
-        assert!((step(12_000.0) - 2_000.0).abs() < 1e-6);
+        assert!((step(12_000.0) - 5_000.0).abs() < 1e-6);
     }
 }

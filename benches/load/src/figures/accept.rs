@@ -25,20 +25,20 @@ impl Kept {
         vec![
             Detail::new(
                 "written_bytes",
-                "written to disk a message",
+                "written to disk",
                 "bytes",
                 each(self.written),
             )
             .goal(Goal::AtMost(6.0 * 1_024.0)),
             Detail::new(
                 "handed_bytes",
-                "handed to writing calls a message",
+                "handed to writing calls",
                 "bytes",
                 each(self.handed),
             ),
             Detail::new(
                 "kept_bytes",
-                "kept on disk a message beyond its body",
+                "kept on disk beyond the body",
                 "bytes",
                 each(self.database) - body,
             )

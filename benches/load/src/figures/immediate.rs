@@ -84,7 +84,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         ),
         Detail::new(
             "written_bytes",
-            "written to disk a message",
+            "written to disk",
             "bytes",
             to_float(usage.written) / to_float(full.max(1)),
         ),

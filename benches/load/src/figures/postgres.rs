@@ -68,7 +68,7 @@ fn figures(bench: &Bench, one: &Runs, two: &Runs, written: u64) -> Vec<Figure> {
     alone.details.extend(one.costs());
     alone.details.push(Detail::new(
         "written_bytes",
-        "written to disk a message, by the database",
+        "written to disk by the database",
         "bytes",
         to_float(written) / to_float(one.answered().max(1)),
     ));

@@ -28,7 +28,7 @@ pub(crate) fn table(report: &Report) {
         machine.date, machine.commit, machine.processors, machine.model, machine.kernel
     );
     println!(
-        "\n{:<50} {:>12} {:>12} {:>22} {:>9}",
+        "bytes and processor time are for each message\n\n{:<50} {:>12} {:>12} {:>22} {:>9}",
         "figure", "value", "beside", "ratio (lowest-highest)", "goal"
     );
     for figure in &report.figures {
