@@ -33,9 +33,7 @@ use crate::admission::{Admission, Class, Entry};
 use crate::auth::{Presented, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
-use crate::protocol::{
-    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Priority, Profile,
-};
+use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile};
 use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
 use crate::telemetry::Metrics;
 use receipt::Way;
