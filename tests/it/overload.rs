@@ -170,6 +170,7 @@ impl Bench {
             let (admitted, shed_now) = eventually_so("all are decided", SOON, async || {
                 let admitted = self.counts("amtp_admitted_total").await;
                 let shed = total(&self.counts("amtp_shed_total").await);
+                eprintln!("{admitted:?} {shed} {decided} {fired}");
                 (total(&admitted) + shed == decided + fired).then_some((admitted, shed))
             })
             .await;
@@ -183,6 +184,7 @@ impl Bench {
                     .collect();
             }
             assert!(fired < 10_000, "nothing is shed");
+            eprintln!("{sender} {fired}");
         }
     }
 
@@ -237,6 +239,12 @@ async fn a_gateway_that_cannot_write_sheds_in_order_keeps_its_word_and_recovers(
     let mut bench = Bench::new(&[]).await;
     let (alice, bob) = (bench.alice.clone(), bench.bob.clone());
     let first = bench.site.send(&alice, &[&bob.address], json!(0)).await;
+    let client = bench.http2::<Full<Bytes>>().await;
+    let known = Full::new(bench.message("x@peer.test", json!({})));
+    let answer = client.clone().send_request(bench.post(None, known)).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED);
+    let mail = bench.site.inbox(&bob).await;
+    assert_eq!(mail[1]["sender_verification"]["result"], "source_address");
     let lock = bench.stop_the_store().await;
 
     let low = bench
