@@ -11,6 +11,7 @@ mod client;
 mod clock;
 mod daemon;
 mod gateway;
+mod overload;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Figure {
     Between(between::Options),
+    /// What the accepted wait at three times the gateway's capacity, beside half of it
+    Overload(overload::Options),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ struct Pair {
 async fn execute(mut options: Options) -> Result<()> {
     match options.other.take() {
         Some(Figure::Between(options)) => between::execute(options).await,
+        Some(Figure::Overload(options)) => overload::execute(options).await,
         None => accept(options).await,
     }
 }

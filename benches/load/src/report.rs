@@ -53,6 +53,11 @@ pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("amtp-load: {error:#}");
 }
 
+/// One line, or a few.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
 pub(crate) fn progress(number: usize, of: usize, what: &str) {
     eprintln!("pair {} of {of}: {what}", number + 1);
 }
