@@ -203,6 +203,13 @@ impl Intake {
             acceptance.envelope.trust = Trust::Trusted;
             acceptance.envelope.verification = Verification::source_address(sender.domain());
         }
+        let express = self.express.as_ref();
+        let early = express.filter(|_| origin == Origin::Submission && self.takes_early());
+        // Who waits for another message of its key has no place meanwhile.
+        let claim = match early {
+            Some(express) => express.claim(&acceptance).await,
+            None => Claim::default(),
+        };
         if let Some((admission, entry)) = door {
             let bytes = acceptance.envelope.message.raw().len();
             acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, entry)?);
@@ -226,11 +233,9 @@ impl Intake {
             addresses,
             way: Way::Early(Vec::new()),
         };
-        let way = match (&self.express, origin) {
-            (Some(express), Origin::Submission) if self.takes_early() => {
-                express.offer(&self.store, acceptance).await?
-            }
-            _ => Way::Durable(self.store.begin_accept(acceptance).await?),
+        let way = match early {
+            Some(express) => express.offer(&self.store, acceptance, claim).await?,
+            None => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
     }

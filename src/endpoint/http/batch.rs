@@ -46,7 +46,10 @@ impl FromRequest<Api> for Lines {
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let packing = Packing::of(request.headers())?;
         let packed = api.reader.read(request, BYTES).await?;
-        let body = packing.unpack(packed)?;
+        let body = match packing {
+            Packing::None => packed,
+            _ => api.reader.hold(packing.unpack(packed)?)?,
+        };
         let mut lines: Vec<Bytes> = body
             .split(|byte| *byte == b'\n')
             .map(|line| body.slice_ref(line))
