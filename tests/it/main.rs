@@ -8,6 +8,7 @@ mod doctor;
 mod failing_disk;
 mod federation;
 mod layers;
+mod overload;
 mod quickstart;
 mod support;
 mod support_works;

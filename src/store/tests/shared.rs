@@ -32,6 +32,7 @@ async fn offer(
         envelope: envelope.clone(),
         recipients: vec![to],
         reserved: None,
+        place: None,
     };
     match bench.store.accept(acceptance).await? {
         Decision::Taken { message_id, fates } => Ok((message_id, fates)),

@@ -201,6 +201,13 @@ impl Site {
         self.https
     }
 
+    /// Where its metrics are, by plain HTTP.
+    pub fn ops(&self) -> SocketAddr {
+        let place = |(name, _): &&(String, String)| name == "AMTPD__LISTEN__OPS";
+        let found = self.variables.iter().find(place).unwrap();
+        found.1.parse().unwrap()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("gateway/amtpd.yaml")
     }
