@@ -202,7 +202,8 @@ impl Intake {
             .map(|it| it.address.clone())
             .collect();
         let taken = Taken {
-            intake: self.clone(),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
             message_id: acceptance.envelope.message_id.clone(),
             sender,
             origin,

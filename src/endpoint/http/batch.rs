@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Api;
+use super::Shared;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival};
@@ -39,10 +39,10 @@ struct LineView {
 /// The lines of a batch.
 pub(super) struct Lines(Vec<Bytes>);
 
-impl FromRequest<Api> for Lines {
+impl FromRequest<Shared> for Lines {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
         let packing = Packing::of(request.headers())?;
         let packed = api.reader.read(request, BYTES).await?;
         let body = packing.unpack(packed)?;
