@@ -32,9 +32,7 @@ pub use refusal::Refusal;
 use crate::auth::{Presented, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
-use crate::protocol::{
-    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile,
-};
+use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Profile};
 use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
 use crate::telemetry::Metrics;
 use receipt::Way;
@@ -188,13 +186,16 @@ impl Intake {
         let sender = envelope.message.sender().clone();
         let mut acceptance = self.judge(envelope).await?;
         // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
-        if origin == Origin::Peer && self.is_vouched_for(&acceptance.envelope, verify_by).await {
+        // What few messages need is boxed, so that the others do not carry it about.
+        if origin == Origin::Peer
+            && Box::pin(self.is_vouched_for(&acceptance.envelope, verify_by)).await
+        {
             acceptance.envelope.trust = Trust::Trusted;
             acceptance.envelope.verification = Verification::source_address(sender.domain());
         }
         let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {
-            self.note_bounce(&acceptance.envelope).await?;
+            Box::pin(self.note_bounce(&acceptance.envelope)).await?;
         }
         let addresses = acceptance
             .recipients
@@ -213,7 +214,9 @@ impl Intake {
             way: Way::Early(Vec::new()),
         };
         let way = match (&self.express, origin) {
-            (Some(express), Origin::Submission) => express.offer(&self.store, acceptance).await?,
+            (Some(express), Origin::Submission) => {
+                Box::pin(express.offer(&self.store, acceptance)).await?
+            }
             _ => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
@@ -259,7 +262,7 @@ impl Intake {
         let Some(id) = message.in_reply_to() else {
             return Ok(None);
         };
-        Ok(Some(match self.store.find_aliased(id).await? {
+        Ok(Some(match Box::pin(self.store.find_aliased(id)).await? {
             Some(own) => own,
             None => id.clone(),
         }))

@@ -102,7 +102,7 @@ async fn told(
     let states = if known.is_empty() {
         Vec::new()
     } else {
-        store.recipient_states(&known).await?
+        Box::pin(store.recipient_states(&known)).await?
     };
     let recipients = addresses
         .into_iter()

@@ -8,16 +8,15 @@ use std::io::Read;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::Shared;
 use super::error::ApiError;
-use super::extract::{Caller, Gate, invalid_field};
+use super::extract::{Caller, Came, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival};
-use super::request_id::RequestId;
 use crate::intake::{Refusal, Taken, VERIFICATION};
 use crate::protocol::{ErrorBody, ErrorCode};
 
@@ -65,18 +64,14 @@ impl FromRequest<Shared> for Lines {
 pub(super) async fn post(
     State(api): Gate,
     Caller(presented): Caller,
-    extensions: Extensions,
+    came: Came,
     Lines(lines): Lines,
 ) -> Result<Response, ApiError> {
-    let id = extensions
-        .get::<RequestId>()
-        .cloned()
-        .ok_or(ApiError::new(ErrorCode::InternalError))?;
     // Handed to the store one after the other, and then waited for together: in order, with few commits.
     let verify_by = api.clock.monotonic() + VERIFICATION;
     let mut taken: Vec<Result<Taken, Refusal>> = Vec::with_capacity(lines.len());
     for raw in lines {
-        let arrival = arrival(&extensions, presented.clone(), (raw, verify_by))?;
+        let arrival = arrival(&came, presented.clone(), (raw, verify_by));
         taken.push(api.intake.begin(arrival).await);
     }
     let mut answer = Vec::with_capacity(256 * taken.len());
@@ -96,7 +91,7 @@ pub(super) async fn post(
                 LineView {
                     status: error.code().http_status(),
                     receipt: None,
-                    error: Some(error.body(&id, api.clock.now())),
+                    error: Some(error.body(&came.request_id, api.clock.now())),
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! Typed extraction: credentials, bodies and query parameters, each with its own clear refusal.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::request_id::RequestId;
 use super::server::Connection;
 use super::{Api, Door, Shared};
 use crate::auth::{Authenticator, Presented};
@@ -111,6 +113,26 @@ pub(super) fn client(parts: &Parts) -> Result<&Connection, ApiError> {
         .extensions
         .get::<Connection>()
         .ok_or_else(|| ApiError::new(ErrorCode::InternalError))
+}
+
+/// From where a request came, and as which.
+pub(super) struct Came {
+    pub(super) remote: IpAddr,
+    pub(super) request_id: RequestId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Came {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let request_id = parts.extensions.get::<RequestId>();
+        Ok(Self {
+            remote: client(parts)?.client.ip(),
+            request_id: request_id
+                .cloned()
+                .ok_or(ApiError::new(ErrorCode::InternalError))?,
+        })
+    }
 }
 
 /// A whole message body: JSON by its content type, no content encoding, within the size limit.
