@@ -199,7 +199,10 @@ impl Intake {
         let sender = envelope.message.sender().clone();
         let mut acceptance = self.judge(envelope).await?;
         // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
-        if origin == Origin::Peer && self.is_vouched_for(&acceptance.envelope, verify_by).await {
+        // What few messages need is boxed, so that the others do not carry it about.
+        if origin == Origin::Peer
+            && Box::pin(self.is_vouched_for(&acceptance.envelope, verify_by)).await
+        {
             acceptance.envelope.trust = Trust::Trusted;
             acceptance.envelope.verification = Verification::source_address(sender.domain());
         }
@@ -216,7 +219,7 @@ impl Intake {
         }
         let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {
-            self.note_bounce(&acceptance.envelope).await?;
+            Box::pin(self.note_bounce(&acceptance.envelope)).await?;
         }
         let addresses = acceptance
             .recipients
@@ -224,7 +227,8 @@ impl Intake {
             .map(|it| it.address.clone())
             .collect();
         let taken = Taken {
-            intake: self.clone(),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
             message_id: acceptance.envelope.message_id.clone(),
             sender,
             origin,
@@ -234,7 +238,7 @@ impl Intake {
             way: Way::Early(Vec::new()),
         };
         let way = match early {
-            Some(express) => express.offer(&self.store, acceptance, claim).await?,
+            Some(express) => Box::pin(express.offer(&self.store, acceptance, claim)).await?,
             None => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
@@ -285,7 +289,7 @@ impl Intake {
         let Some(id) = message.in_reply_to() else {
             return Ok(None);
         };
-        Ok(Some(match self.store.find_aliased(id).await? {
+        Ok(Some(match Box::pin(self.store.find_aliased(id)).await? {
             Some(own) => own,
             None => id.clone(),
         }))
