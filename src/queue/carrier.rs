@@ -180,7 +180,7 @@ impl Carrier {
                 return Ok(());
             }
         }
-        self.settle(&destination, agent.as_ref(), done).await
+        self.settle(&destination, agent.as_deref(), done).await
     }
 
     /// Gives up deliveries whose time is over, whatever their lanes do.

@@ -199,21 +199,33 @@ impl Store {
         Ok(found)
     }
 
-    /// The agent of this number, unless it was deleted.
+    /// The agent of this number, unless it was deleted; from memory as by name.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn find_agent_by_number(&self, number: i64) -> Result<Option<Agent>, StoreError> {
+    pub async fn find_agent_by_number(
+        &self,
+        number: i64,
+    ) -> Result<Option<Arc<Agent>>, StoreError> {
+        if let Some(known) = self.0.numbered.get(&number).await {
+            return Ok(known);
+        }
         let mut reader = self.reader().await?;
         let statement = Statement::new(format!(
             "SELECT {COLUMNS} FROM agents WHERE id = ? AND deleted_at IS NULL"
         ))
         .bind(number);
-        reader
-            .row(statement)
-            .await?
-            .map(|row| agent(&row))
-            .transpose()
+        let found = reader.row(statement).await?;
+        let found = found.map(|row| agent(&row)).transpose()?.map(Arc::new);
+        self.0.numbered.insert(number, found.clone()).await;
+        Ok(found)
+    }
+
+    /// Forgets what is in memory of agents and their keys.
+    pub(super) fn forget_agents(&self) {
+        self.0.agents.invalidate_all();
+        self.0.numbered.invalidate_all();
+        self.0.keys.invalidate_all();
     }
 
     /// Agents in the order of their addresses, after `after`, at most `limit`.
@@ -259,8 +271,7 @@ impl Store {
     /// When the database fails.
     pub async fn change_agent(&self, change: AgentChange) -> Result<bool, StoreError> {
         let changed = self.0.committing.commit(ChangeAgent(change)).await?;
-        self.0.agents.invalidate_all();
-        self.0.keys.invalidate_all();
+        self.forget_agents();
         Ok(changed)
     }
 
@@ -270,8 +281,7 @@ impl Store {
     /// When the database fails.
     pub async fn delete_agent(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let deleted = self.0.committing.commit(DeleteAgent { id, now }).await?;
-        self.0.agents.invalidate_all();
-        self.0.keys.invalidate_all();
+        self.forget_agents();
         Ok(deleted)
     }
 

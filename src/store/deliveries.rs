@@ -148,11 +148,23 @@ impl Store {
         Ok(due.map(Timestamp::from_millis))
     }
 
-    /// The deliveries of these numbers that still wait, with their messages.
+    /// The deliveries of these numbers that still wait, with their messages. Who asks while others
+    /// are being read shares the next reading.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn load_deliveries(&self, seqs: &[i64]) -> Result<Vec<Delivery>, StoreError> {
+        let shared = self.0.loading.load(seqs, |seqs| async move {
+            // A fault is told to whom it concerns: each then reads by itself.
+            self.read_deliveries(&seqs).await.ok()
+        });
+        match shared.await {
+            Some(found) => Ok(found),
+            None => self.read_deliveries(seqs).await,
+        }
+    }
+
+    async fn read_deliveries(&self, seqs: &[i64]) -> Result<Vec<Delivery>, StoreError> {
         let mut reader = self.reader().await?;
         let mut rows = Vec::with_capacity(seqs.len());
         for chunk in padded(seqs) {

@@ -307,10 +307,11 @@ async fn matches(
     names.dedup();
     let mut found: HashMap<String, Vec<Match>> = HashMap::with_capacity(names.len());
     for chunk in padded(&names) {
+        // CROSS JOIN: SQLite would walk through the whole mailbox for them.
         let text = format!(
             "SELECT m.message_id, i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at \
-             FROM messages m JOIN inbox i ON i.mid = m.mid \
-             WHERE m.message_id IN ({}) AND i.mailbox = ? ORDER BY i.seq",
+             FROM messages m CROSS JOIN inbox i \
+             WHERE m.message_id IN ({}) AND i.mid = m.mid AND i.mailbox = ? ORDER BY i.seq",
             places(chunk.len())
         );
         let statement = Statement::new(text).bind_all(chunk).bind(mailbox);

@@ -25,6 +25,7 @@ mod identity;
 mod inbox;
 mod keys;
 mod listing;
+mod loading;
 mod messages;
 mod migrations;
 mod notices;
@@ -93,6 +94,8 @@ struct Shared {
     readers: Readers,
     events: Events,
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
+    numbered: Cache<i64, Option<Arc<Agent>>>,
+    loading: loading::Loading,
     keys: Cache<String, Option<Arc<ApiKey>>>,
     database: Database,
     board: notices::Board,

@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::accept::Numbers;
 use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
+use super::loading::Loading;
 use super::notices::Board;
 use super::postgres::Servers;
 use super::sql::Connection;
@@ -99,6 +100,8 @@ pub async fn open(
         readers: opened.readers,
         events,
         agents: cache(),
+        numbered: cache(),
+        loading: Loading::default(),
         keys: cache(),
         database: options.database.clone(),
         board,

@@ -936,6 +936,8 @@ async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_ba
             .await
             .unwrap()
             .unwrap()
+            .as_ref()
+            .clone()
     };
     let before = find().await;
     let later = Timestamp::from_millis(NOW + 5);

@@ -21,7 +21,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<u32>, StoreError> {
         let generation = self.0.committing.commit(Rotate { agent, now }).await?;
-        self.0.agents.invalidate_all();
+        self.forget_agents();
         Ok(generation)
     }
 }

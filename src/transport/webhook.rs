@@ -11,6 +11,7 @@ mod judgement;
 mod reply;
 mod request;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -75,7 +76,7 @@ impl WebhookTransport {
         to: &Destination,
         parcel: &Parcel,
         copy: &Copy,
-    ) -> Result<(Agent, Letter), Outcome> {
+    ) -> Result<(Arc<Agent>, Letter), Outcome> {
         let agent = self.find(to).await?;
         let sealer = self.sealer.as_ref().ok_or_else(|| {
             unready("webhooks are signed with the key of `secrets.key_file`, which is not set")
@@ -86,7 +87,7 @@ impl WebhookTransport {
     }
 
     /// The agent, if it can be called now.
-    async fn find(&self, to: &Destination) -> Result<Agent, Outcome> {
+    async fn find(&self, to: &Destination) -> Result<Arc<Agent>, Outcome> {
         let Destination::Agent(number) = to else {
             return Err(unready("there is no webhook of a foreign domain"));
         };

@@ -152,7 +152,9 @@ impl Rows {
         let shard = shard(lane);
         // A reserved number is on its way already: nobody has to read it.
         let seq = reserved.unwrap_or_else(|| next.delivery(shard));
-        self.topics.push(Topic::Queue);
+        if reserved.is_none() {
+            self.topics.push(Topic::Queue);
+        }
         if let Some(wire) = wire {
             self.aliases.push(vec![wire.id.as_str().into(), mid.into()]);
         }

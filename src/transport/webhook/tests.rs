@@ -207,7 +207,7 @@ impl Bench {
 
     async fn change(&self, number: i64, mode: DeliveryMode, active: bool) {
         let agent = self.store.find_agent_by_number(number).await.unwrap();
-        let mut settings = agent.unwrap().settings;
+        let mut settings = agent.unwrap().settings.clone();
         settings.delivery_mode = mode;
         let change = AgentChange {
             id: number,
