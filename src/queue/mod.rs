@@ -7,6 +7,7 @@ mod lane;
 mod manager;
 mod notices;
 mod pace;
+mod shards;
 mod sweeper;
 mod verdict;
 mod window;
