@@ -4,7 +4,10 @@ mod backoff;
 mod carrier;
 mod destination;
 mod lane;
+mod late;
 mod manager;
+#[cfg(test)]
+mod model;
 mod notices;
 mod pace;
 mod shards;
