@@ -27,7 +27,8 @@ use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
 use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Sweeper};
 use crate::store::{
-    self, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
+    self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
+    StoreOptions,
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
@@ -80,7 +81,7 @@ pub struct Gateway {
     https: SocketAddr,
     admin: Option<SocketAddr>,
     ops: Option<SocketAddr>,
-    _lock: StoreLock,
+    _lock: Option<StoreLock>,
 }
 
 impl Gateway {
@@ -96,10 +97,9 @@ impl Gateway {
             .as_ref()
             .map(|it| Sealer::new(it.key.reveal()))
             .transpose()?;
-        let lock = StoreLock::take(&config.store.path)?;
-        let options = StoreOptions {
-            path: config.store.path.clone(),
-        };
+        let database = config.store.database.clone();
+        let lock = database.file().map(StoreLock::take).transpose()?;
+        let options = StoreOptions { database };
         let (store, committer) =
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let space = space(config, &metrics)?;
@@ -203,13 +203,16 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
 }
 
 fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let folder = match config.store.path.parent() {
+    let file = config.store.database.file();
+    let folder = file.map(|file| match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
-    };
+    });
     let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone())
-        .map_err(|cause| StartError::Disk { folder, cause })
+    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
+        folder: folder.unwrap_or_default(),
+        cause,
+    })
 }
 
 /// The bound listeners.
@@ -263,6 +266,10 @@ impl Parts<'_> {
         };
         let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
+        if self.store.is_shared() {
+            let messenger = Messenger::new(self.store.clone(), self.clock.clone());
+            work.spawn("messenger", endless(messenger.run(work.stop())));
+        }
         work.spawn(
             "space",
             endless(self.space.clone().run(self.clock.clone(), work.stop())),

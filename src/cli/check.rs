@@ -1,7 +1,7 @@
 //! `amtpd check`: is the configuration fit to start with?
 //!
 //! Beyond what loading finds, it looks at what the configuration names: certificates and their keys,
-//! authorities, who may read the keys, the folder and the disk of the database. What would keep the
+//! authorities, who may read the keys, the folder and the disk of the database, or its servers. What would keep the
 //! gateway from working is a fault; what only deserves a look is a warning. It changes nothing.
 
 use std::fs;
@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::{BAD_CONFIGURATION, Reported, show};
 use crate::clock::Clock;
-use crate::config::{Config, Environment, Fault, Place, Places, Size};
+use crate::config::{Config, Database, Environment, Fault, Place, Places, PostgresUrl, Size};
+use crate::store::{self, Durability};
 
 mod certificate;
 mod outgoing;
@@ -36,8 +37,9 @@ pub(super) struct CheckCommand {
 }
 
 impl CheckCommand {
-    pub(super) fn run(self) -> Result<()> {
-        let report = Report::of(&self.config, &Environment::of_process(), &Clock::system());
+    pub(super) async fn run(self) -> Result<()> {
+        let environment = Environment::of_process();
+        let report = Report::of(&self.config, &environment, &Clock::system()).await;
         show(&if self.json {
             report.json()?
         } else {
@@ -59,7 +61,7 @@ struct Report {
 }
 
 impl Report {
-    fn of(file: &Path, environment: &Environment, clock: &Clock) -> Self {
+    async fn of(file: &Path, environment: &Environment, clock: &Clock) -> Self {
         let mut report = match Config::load_with_places(file, environment) {
             Ok((config, places)) => {
                 let mut look = Look {
@@ -69,7 +71,7 @@ impl Report {
                 look.at_certificate(&config, clock);
                 look.at_keys(&config);
                 look.at_outgoing(&config, clock.now());
-                look.at_store(&config);
+                look.at_store(&config).await;
                 look.report
             }
             Err(faults) => Self {
@@ -186,8 +188,23 @@ impl Look {
         }
     }
 
-    fn at_store(&mut self, config: &Config) {
-        let database = &config.store.path;
+    async fn at_store(&mut self, config: &Config) {
+        match &config.store.database {
+            Database::Sqlite(file) => self.at_file(file, config.limits.min_free_disk),
+            Database::Postgres(url) => self.at_servers(url).await,
+        }
+    }
+
+    /// Asks the servers; migrates nothing.
+    async fn at_servers(&mut self, url: &PostgresUrl) {
+        match store::inspect(url).await {
+            Err(error) => self.fault("store.url", error.to_string()),
+            Ok(Durability::Standby { connected: true }) => {}
+            Ok(durability) => self.warning("store.url", durability.to_string()),
+        }
+    }
+
+    fn at_file(&mut self, database: &Path, least_free: u64) {
         let folder = database.parent().unwrap_or(Path::new("/"));
         let wanted = Access::READ_OK | Access::WRITE_OK;
         let beside = rustix::fs::access(folder, wanted | Access::EXEC_OK);
@@ -204,7 +221,7 @@ impl Look {
             let text = format!("{} cannot be written: {error}", database.display());
             self.fault("store.url", text);
         }
-        self.at_disk(folder, config.limits.min_free_disk);
+        self.at_disk(folder, least_free);
     }
 
     fn at_disk(&mut self, folder: &Path, least: u64) {

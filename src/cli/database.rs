@@ -1,14 +1,15 @@
 //! `amtpd migrate`, `amtpd backup` and `amtpd restore`: the database in an operator's hands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 
 use super::client::print_json;
 use super::load;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::events::Events;
 use crate::store::{self, StoreLock, StoreOptions};
 use crate::telemetry::Metrics;
@@ -27,9 +28,10 @@ pub(super) struct MigrateCommand {
 impl MigrateCommand {
     pub(super) async fn run(self) -> Result<()> {
         let config = load(&self.config)?;
-        let path = config.store.path.clone();
-        let _lock = StoreLock::take(&path)?;
-        let options = StoreOptions { path: path.clone() };
+        let database = config.store.database.clone();
+        let _lock = database.file().map(StoreLock::take).transpose()?;
+        let shown = database.to_string();
+        let options = StoreOptions { database };
         let (store, _committer) = store::open(
             &options,
             Events::default(),
@@ -39,9 +41,9 @@ impl MigrateCommand {
         .await?;
         store.ping().await?;
         if self.json {
-            return print_json(&json!({ "database": path, "migrated": true }));
+            return print_json(&json!({ "database": shown, "migrated": true }));
         }
-        println!("{} is up to date.", path.display());
+        println!("{shown} is up to date.");
         Ok(())
     }
 }
@@ -62,7 +64,7 @@ pub(super) struct BackupCommand {
 impl BackupCommand {
     pub(super) async fn run(self) -> Result<()> {
         let config = load(&self.config)?;
-        let report = store::backup(&config.store.path, &self.file).await?;
+        let report = store::backup(file(&config)?, &self.file).await?;
         if self.json {
             return print_json(&json!({ "backup": self.file, "holds": report }));
         }
@@ -95,8 +97,8 @@ pub(super) struct RestoreCommand {
 impl RestoreCommand {
     pub(super) async fn run(self) -> Result<()> {
         let config = load(&self.config)?;
-        let path = config.store.path.clone();
-        let (report, kept) = store::restore(&self.file, &path).await?;
+        let path = file(&config)?;
+        let (report, kept) = store::restore(&self.file, path).await?;
         if self.json {
             return print_json(&json!({ "database": path, "holds": report, "replaced": kept }));
         }
@@ -111,4 +113,14 @@ impl RestoreCommand {
         }
         Ok(())
     }
+}
+
+/// The database file.
+fn file(config: &Config) -> Result<&Path> {
+    config.store.database.file().with_context(|| {
+        format!(
+            "{} is copied with PostgreSQL's own tools: pg_basebackup with WAL archiving, or pg_dump",
+            config.store.database
+        )
+    })
 }

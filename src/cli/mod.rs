@@ -79,7 +79,7 @@ impl Command {
             Self::Quickstart(command) => wait_for(command.run()),
             Self::Serve(command) => wait_for(command.run()),
             Self::Init(command) => command.run(),
-            Self::Check(command) => command.run(),
+            Self::Check(command) => wait_for(command.run()),
             Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
             Self::Send(command) => wait_for(command.run()),

@@ -15,7 +15,7 @@ mod names;
 pub(super) use facts::{Bytes, Count, Format, Level, Pace, Path, Period, Space, Switch, Tries};
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
-    AuthorityFile, CertificateFile, Credential, PrivateKeyFile, SealingKey, SecretFile, SqliteUrl,
+    AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,
 };
 pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 

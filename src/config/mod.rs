@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod database;
 mod delivery;
 mod dns;
 mod document;
@@ -47,6 +48,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
 pub use environment::Environment;

@@ -78,7 +78,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.listen.admin, None);
     assert!(!config.listen.proxy_protocol && config.listen.trusted_proxies.is_empty());
     assert_eq!(config.tls.cert_file, folder.path("cert.pem"));
-    assert_eq!(config.store.path, folder.path("amtpd.db"));
+    assert_eq!(
+        config.store.database.file().unwrap(),
+        folder.path("amtpd.db")
+    );
     assert!(config.secrets.is_none() && config.catch_all.is_none());
     assert_eq!(config.admin.key.reveal(), "adm_0123456789abcdef");
     assert_eq!(config.admin.from.len(), 2);

@@ -179,7 +179,7 @@ impl Intake {
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
     pub async fn begin(&self, arrival: Arrival) -> Result<Taken, Refusal> {
-        if !self.space.has_room() {
+        if !self.space.has_room() || !self.store.is_present() {
             return Err(Refusal::no_room());
         }
         let verify_by = arrival.verify_by;

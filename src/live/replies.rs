@@ -13,6 +13,9 @@ use crate::events::Topic;
 use crate::protocol::{Address, Message, MessageId};
 use crate::store::{Store, StoreError, StoredMessage, id_hash};
 
+/// How often it is looked for where other gateways share the store.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What is waited for.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -51,9 +54,13 @@ pub async fn wait_for_reply(
         if let Some(found) = find(store, asked).await? {
             return Ok(Some(found));
         }
-        let left = deadline.saturating_sub(clock.monotonic());
+        let mut left = deadline.saturating_sub(clock.monotonic());
         if left.is_zero() {
             return Ok(None);
+        }
+        if store.is_shared() {
+            // What another gateway tells may get lost.
+            left = left.min(LOOK);
         }
         tokio::select! {
             _ = clock.within(left, answers.changed()) => {}

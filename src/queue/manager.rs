@@ -275,7 +275,7 @@ impl Manager {
         if self.unread {
             self.read_new(self.carrier.clock.now()).await;
         }
-        let Some(dispatch) = self.early(&mut acceptance) else {
+        let Some(dispatch) = self.early(&mut acceptance).await else {
             // The caller is gone: then so is the message, nobody was promised anything.
             drop(taken.send(Err(Box::new(acceptance))));
             return;
@@ -294,10 +294,9 @@ impl Manager {
     }
 
     /// Gives a message its numbers and its turn, if it may go at once: to one destination only.
-    fn early(&mut self, acceptance: &mut Acceptance) -> Option<Dispatch> {
+    async fn early(&mut self, acceptance: &mut Acceptance) -> Option<Dispatch> {
         let sender = acceptance.envelope.message.sender().clone();
         let mut destination: Option<String> = None;
-        let mut numbers = Vec::new();
         for recipient in &acceptance.recipients {
             let Plan::Queue {
                 destination: name, ..
@@ -308,9 +307,12 @@ impl Manager {
             if destination.get_or_insert_with(|| name.clone()) != name {
                 return None;
             }
-            let seq = self.store.reserve_delivery();
-            numbers.push((seq, lane_of(&sender, &recipient.address)));
         }
+        let reserved = self.store.reserve(acceptance.recipients.len()).await;
+        let (mid, seqs) = reserved.ok()?;
+        let lanes = acceptance.recipients.iter();
+        let lanes = lanes.map(|recipient| lane_of(&sender, &recipient.address));
+        let numbers: Vec<(i64, i64)> = seqs.into_iter().zip(lanes).collect();
         let store = &self.store;
         let bytes = acceptance.envelope.message.raw().len();
         let dispatch = self
@@ -318,7 +320,7 @@ impl Manager {
             .send_early((&destination?, bytes), &numbers, |lane| {
                 store.latest_delivery(lane)
             })?;
-        acceptance.reserved = Some(self.store.reserve_message());
+        acceptance.reserved = Some(mid);
         for (recipient, (seq, _)) in acceptance.recipients.iter_mut().zip(numbers) {
             if let Plan::Queue { reserved, .. } = &mut recipient.plan {
                 *reserved = Some(seq);

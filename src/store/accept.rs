@@ -22,7 +22,7 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
 
-pub(super) use numbers::Numbers;
+pub(super) use numbers::{Drawn, Numbers, Open};
 use rows::{Mailboxes, Rows};
 
 /// A judged message: what is to become of each recipient.
@@ -148,14 +148,18 @@ impl AcceptJob {
 pub(super) async fn apply(
     tx: &mut Connection,
     jobs: &mut [&mut AcceptJob],
-    next: &Numbers,
+    numbers: &Numbers,
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     let mut claims = Claims::read(tx, jobs).await?;
     let mut mailboxes = Mailboxes::read(tx, jobs).await?;
+    let mut next = Next {
+        drawn: numbers.draw(tx, needed(jobs)).await?,
+        numbers,
+    };
     let mut rows = Rows::default();
     for job in jobs.iter_mut() {
-        let decision = decide(job, &mut claims, &mut mailboxes, next, &mut rows);
+        let decision = decide(job, &mut claims, &mut mailboxes, &mut next, &mut rows);
         job.decision = Some(decision);
     }
     mailboxes.write(tx, topics).await?;
@@ -164,11 +168,36 @@ pub(super) async fn apply(
     claims.write(tx).await
 }
 
+/// The numbers of this batch.
+struct Next<'a> {
+    drawn: Drawn,
+    numbers: &'a Numbers,
+}
+
+impl Next<'_> {
+    /// The next delivery of a shard, which the queue has to read.
+    fn delivery(&mut self, shard: u16) -> i64 {
+        let seq = self.drawn.seq();
+        self.numbers.note(shard, seq);
+        seq
+    }
+}
+
+/// How many messages and deliveries the batch brings forth at most.
+fn needed(jobs: &[&mut AcceptJob]) -> (usize, usize) {
+    let deliveries = jobs
+        .iter()
+        .flat_map(|job| &job.acceptance.recipients)
+        .filter(|recipient| matches!(recipient.plan, Plan::Queue { reserved: None, .. }))
+        .count();
+    (jobs.len(), deliveries)
+}
+
 fn decide(
     job: &AcceptJob,
     claims: &mut Claims,
     mailboxes: &mut Mailboxes,
-    next: &Numbers,
+    next: &mut Next<'_>,
     rows: &mut Rows,
 ) -> Decision {
     let envelope = &job.acceptance.envelope;
@@ -194,7 +223,7 @@ fn decide(
         );
     }
     let message_id = message_id.unwrap_or_else(|| envelope.message_id.clone());
-    let mid = job.acceptance.reserved.unwrap_or_else(|| next.next_mid());
+    let mid = job.acceptance.reserved.unwrap_or_else(|| next.drawn.mid());
     let fates: Vec<Fate> = job
         .acceptance
         .recipients

@@ -13,7 +13,7 @@ use super::Store;
 use super::accept::{AcceptJob, Acceptance, Plan};
 use super::error::StoreError;
 use super::messages::StoredMessage;
-use super::sql::{Connection, Statement, Value, padded, places};
+use super::sql::{Connection, Insert, Statement, Value, padded, places};
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
 use crate::protocol::{Address, IdempotencyKey, Message, MessageId, Timestamp};
 
@@ -346,12 +346,18 @@ impl Claims {
                 ]
             })
             .collect();
-        tx.insert(
-            "INSERT OR REPLACE INTO idempotency (slice, k, fp, mid, message_id, accepted_at)",
-            6,
+        let insert = Insert::new(
+            "INSERT INTO idempotency (slice, k, fp, mid, message_id, accepted_at)",
             rows,
-        )
-        .await
+        );
+        if tx.is_postgres() {
+            // Another gateway may have taken the key since it was looked for: the conflict repeats
+            // the batch, which then finds it.
+            return tx.insert(insert).await;
+        }
+        let replace = "ON CONFLICT (slice, k) DO UPDATE SET fp = excluded.fp, mid = excluded.mid, \
+                       message_id = excluded.message_id, accepted_at = excluded.accepted_at";
+        tx.insert(insert.or(replace)).await
     }
 }
 

@@ -6,25 +6,36 @@
 //! - An answer is given only after COMMIT; then the committer, not the caller, publishes what was
 //!   committed. A caller that went away changes nothing.
 //! - A batch that fails is run again in halves until the verb to blame stands alone.
-//! - An I/O error ends the process: what SQLite's memory holds is then no proof of what the disk
-//!   holds, and a later fsync may lie.
+//! - SQLite has one writer, and an I/O error ends the process: what its memory holds is then no
+//!   proof of what the disk holds, and a later fsync may lie.
+//! - PostgreSQL has several. What one sender submits goes through one of them, so its order of
+//!   submission is the order of commit. A lost database is waited for; see [`link`].
+
+mod link;
+mod worker;
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, AcceptJob};
-use super::error::{Failure, StoreError, failure};
-use super::sql::{Connection, Statement};
+use super::error::StoreError;
+use super::notices::Board;
+use super::sql::Connection;
 use crate::clock::Clock;
 use crate::events::{Events, Topic};
 use crate::telemetry::Metrics;
 
-const BATCH_VERBS: usize = 512;
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+pub(super) use link::{Link, PostgresLink};
+use worker::Worker;
+
+/// Verbs that wait for one connection.
 const WAITING: usize = 4096;
 
 /// A future that borrows the transaction.
@@ -77,24 +88,40 @@ impl<V: Verb> Pending for Asked<V> {
     }
 }
 
+/// Whether somebody waits for the answer who can come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A caller: it is told soon when the database is away.
+    Short,
+    /// What happened outside already: it is kept until the database is back.
+    Long,
+}
+
 enum Job {
     /// A verb, and messages it brings forth: in one commit or not at all.
-    Verb(Box<dyn Pending>, Vec<AcceptJob>),
+    Verb(Box<dyn Pending>, Vec<AcceptJob>, Patience),
     Accept(Box<AcceptJob>),
 }
 
 impl Job {
     fn bytes(&self) -> usize {
         match self {
-            Self::Verb(_, follow_ups) => follow_ups.iter().map(AcceptJob::bytes).sum(),
+            Self::Verb(_, follow_ups, _) => follow_ups.iter().map(AcceptJob::bytes).sum(),
             Self::Accept(job) => job.bytes(),
+        }
+    }
+
+    const fn patience(&self) -> Patience {
+        match self {
+            Self::Verb(_, _, patience) => *patience,
+            Self::Accept(_) => Patience::Short,
         }
     }
 
     fn finish(self, outcome: Result<(), StoreError>) {
         match self {
             // Nobody waits for the follow-ups: the verb's answer stands for them.
-            Self::Verb(pending, _) => pending.finish(outcome),
+            Self::Verb(pending, ..) => pending.finish(outcome),
             Self::Accept(job) => job.finish(outcome),
         }
     }
@@ -102,12 +129,16 @@ impl Job {
 
 /// The end of the committer that verbs are handed to. Cloning is cheap.
 #[derive(Clone)]
-pub(super) struct Committing(mpsc::Sender<Job>);
+pub(super) struct Committing {
+    workers: Arc<[mpsc::Sender<Job>]>,
+    turn: Arc<AtomicUsize>,
+    present: Arc<AtomicBool>,
+}
 
 impl Committing {
     /// Hands a verb over and waits until it is committed.
     pub(super) async fn commit<V: Verb>(&self, verb: V) -> Result<V::Answer, StoreError> {
-        self.commit_with(verb, Vec::new()).await
+        self.commit_with(verb, Vec::new(), Patience::Short).await
     }
 
     /// The same, with messages the verb brings forth.
@@ -115,6 +146,7 @@ impl Committing {
         &self,
         verb: V,
         follow_ups: Vec<accept::Acceptance>,
+        patience: Patience,
     ) -> Result<V::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let pending = Box::new(Asked {
@@ -123,23 +155,36 @@ impl Committing {
             reply,
         });
         let follow_ups = follow_ups.into_iter().map(|it| AcceptJob::new(it).0);
-        let job = Job::Verb(pending, follow_ups.collect());
-        self.0.send(job).await.map_err(|_| StoreError::Closed)?;
+        let job = Job::Verb(pending, follow_ups.collect(), patience);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(turn, job).await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Hands a message over; what it gives back answers when the message is on disk. Messages
-    /// are stored in the order they are handed over.
+    /// of one sender are stored in the order they are handed over.
     pub(super) async fn begin_accept(
         &self,
         acceptance: accept::Acceptance,
     ) -> Result<Accepting, StoreError> {
+        let mut hasher = DefaultHasher::new();
+        acceptance.envelope.message.sender().hash(&mut hasher);
+        let turn = usize::try_from(hasher.finish() >> 8).unwrap_or(usize::MAX);
         let (job, answer) = AcceptJob::new(acceptance);
-        self.0
-            .send(Job::Accept(Box::new(job)))
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        self.hand_over(turn, Job::Accept(Box::new(job))).await?;
         Ok(Accepting(answer))
+    }
+
+    async fn hand_over(&self, turn: usize, job: Job) -> Result<(), StoreError> {
+        self.workers[turn % self.workers.len()]
+            .send(job)
+            .await
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// Whether the database answered when it was last asked to commit.
+    pub(super) fn is_present(&self) -> bool {
+        self.present.load(Ordering::Relaxed)
     }
 }
 
@@ -150,187 +195,70 @@ impl Accepting {
     /// What was decided, once it is on disk.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when there is no room: the sender may try again later.
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`]: the sender may try again later.
     pub async fn decision(self) -> Result<accept::Decision, StoreError> {
         self.0.await.map_err(|_| StoreError::Closed)?
     }
 }
 
-/// The one writer of the database.
-pub struct Committer {
-    connection: Connection,
-    jobs: mpsc::Receiver<Job>,
+/// What every committing connection needs.
+#[derive(Clone)]
+struct Tools {
     numbers: Arc<accept::Numbers>,
+    board: Board,
     events: Events,
     metrics: Metrics,
     clock: Clock,
+    /// Whether the database is there.
+    present: Arc<AtomicBool>,
 }
 
+/// The writers of the database: one for SQLite, several for PostgreSQL.
+pub struct Committer(Vec<Worker>);
+
 impl Committer {
-    /// A committer over the writing connection.
-    pub(super) async fn new(
-        mut connection: Connection,
-        events: Events,
-        metrics: Metrics,
-        clock: Clock,
-    ) -> sqlx::Result<(Self, (Committing, Arc<accept::Numbers>))> {
-        let numbers = Arc::new(accept::Numbers::read(&mut connection).await?);
-        let (sender, jobs) = mpsc::channel(WAITING);
-        Ok((
-            Self {
-                connection,
-                jobs,
-                numbers: numbers.clone(),
-                events,
-                metrics,
-                clock,
-            },
-            (Committing(sender), numbers),
-        ))
+    /// A committer over writing connections.
+    pub(super) fn new(
+        links: Vec<Link>,
+        (numbers, board): (Arc<accept::Numbers>, Board),
+        (events, metrics, clock): (Events, Metrics, Clock),
+    ) -> (Self, Committing) {
+        let present = Arc::new(AtomicBool::new(true));
+        let tools = Tools {
+            numbers,
+            board,
+            events,
+            metrics,
+            clock,
+            present: present.clone(),
+        };
+        let (senders, workers): (Vec<_>, Vec<_>) = links
+            .into_iter()
+            .map(|link| {
+                let (sender, jobs) = mpsc::channel(WAITING);
+                (sender, Worker::new(link, jobs, tools.clone()))
+            })
+            .unzip();
+        let committing = Committing {
+            workers: senders.into(),
+            turn: Arc::default(),
+            present,
+        };
+        (Self(workers), committing)
     }
 
     /// Commits until `stop` is given and everything handed over is on disk.
     ///
     /// # Errors
     /// [`StoreError::Broken`] when the disk failed: the process must end.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
-        let mut held = None;
-        loop {
-            let first = match held.take() {
-                Some(job) => job,
-                None => tokio::select! {
-                    job = self.jobs.recv() => match job {
-                        Some(job) => job,
-                        None => break,
-                    },
-                    () = stop.cancelled(), if !self.jobs.is_closed() => {
-                        self.jobs.close();
-                        continue;
-                    }
-                },
-            };
-            let batch = self.gather(first, &mut held);
-            self.commit(batch).await?;
+    pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut workers = JoinSet::new();
+        for worker in self.0 {
+            workers.spawn(worker.run(stop.clone()));
         }
-        self.close().await;
-        Ok(())
-    }
-
-    /// The first job and all that wait behind it, up to the limits; what does not fit is held.
-    fn gather(&mut self, first: Job, held: &mut Option<Job>) -> Vec<Job> {
-        let mut bytes = first.bytes();
-        let mut batch = vec![first];
-        while batch.len() < BATCH_VERBS && bytes < BATCH_BYTES {
-            let Ok(job) = self.jobs.try_recv() else { break };
-            bytes += job.bytes();
-            if bytes > BATCH_BYTES {
-                *held = Some(job);
-                break;
-            }
-            batch.push(job);
-        }
-        batch
-    }
-
-    /// Commits a batch, in halves where it fails as a whole.
-    async fn commit(&mut self, batch: Vec<Job>) -> Result<(), StoreError> {
-        let mut todo = vec![batch];
-        while let Some(mut batch) = todo.pop() {
-            let before = self.clock.monotonic();
-            let error = match self.transaction(&mut batch).await {
-                Ok(topics) => {
-                    self.metrics
-                        .commit(batch.len(), self.clock.monotonic() - before);
-                    self.events.publish(topics);
-                    batch.into_iter().for_each(|job| job.finish(Ok(())));
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match failure(&error) {
-                Failure::Broken => {
-                    return Err(give_up(
-                        batch.into_iter().chain(todo.into_iter().flatten()),
-                        &error,
-                    ));
-                }
-                Failure::Full => batch
-                    .into_iter()
-                    .for_each(|job| job.finish(Err(StoreError::Full))),
-                Failure::Statement if batch.len() > 1 => {
-                    let rest = batch.split_off(batch.len() / 2);
-                    todo.push(rest);
-                    todo.push(batch);
-                }
-                Failure::Statement => {
-                    tracing::error!(error = %error, "a store verb failed");
-                    let mut error = Some(error);
-                    for job in batch {
-                        job.finish(Err(error
-                            .take()
-                            .map_or(StoreError::Closed, StoreError::Database)));
-                    }
-                }
-            }
+        while let Some(ended) = workers.join_next().await {
+            ended.map_err(|fault| StoreError::Broken(fault.to_string()))??;
         }
         Ok(())
     }
-
-    async fn transaction(&mut self, batch: &mut [Job]) -> sqlx::Result<Vec<Topic>> {
-        let mut topics = Vec::new();
-        self.connection
-            .run(Statement::new("BEGIN IMMEDIATE"))
-            .await?;
-        let done = apply(&mut self.connection, batch, &self.numbers, &mut topics).await;
-        let done = match done {
-            Ok(()) => self
-                .connection
-                .run(Statement::new("COMMIT"))
-                .await
-                .map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            // After some errors SQLite has rolled back already; then this one has nothing to do.
-            drop(self.connection.run(Statement::new("ROLLBACK")).await);
-            return Err(error);
-        }
-        Ok(topics)
-    }
-
-    async fn close(self) {
-        if let Connection::Writer(connection) = self.connection
-            && let Err(error) = sqlx::Connection::close(*connection).await
-        {
-            tracing::warn!(%error, "closing the database");
-        }
-    }
-}
-
-fn give_up(jobs: impl Iterator<Item = Job>, error: &sqlx::Error) -> StoreError {
-    let cause = error.to_string();
-    jobs.for_each(|job| job.finish(Err(StoreError::Broken(cause.clone()))));
-    StoreError::Broken(cause)
-}
-
-async fn apply(
-    tx: &mut Connection,
-    batch: &mut [Job],
-    next: &accept::Numbers,
-    topics: &mut Vec<Topic>,
-) -> sqlx::Result<()> {
-    let mut accepting = Vec::new();
-    for job in batch {
-        match job {
-            Job::Verb(pending, follow_ups) => {
-                pending.apply(tx, topics).await?;
-                accepting.extend(follow_ups.iter_mut());
-            }
-            Job::Accept(job) => accepting.push(job.as_mut()),
-        }
-    }
-    if accepting.is_empty() {
-        return Ok(());
-    }
-    accept::apply(tx, &mut accepting, next, topics).await
 }

@@ -13,7 +13,7 @@ use super::committer::Verb;
 use super::deliveries::LOOSE;
 use super::error::StoreError;
 use super::messages::numbers;
-use super::sql::{Connection, Row, Statement, Value, padded, places};
+use super::sql::{Connection, Insert, Row, Statement, Value, padded, places};
 use super::steps::{Conditions, Picked, Position, STEP, Step, newest};
 use crate::events::Topic;
 use crate::protocol::{Address, Domain, ErrorCode, MessageId, Timestamp};
@@ -335,18 +335,15 @@ impl Verb for Release {
             held.push((row.int(14)?, row));
         }
         held.sort_unstable_by_key(|(seq, _)| *seq);
+        let mut drawn = self.numbers.draw(tx, (0, held.len())).await?;
         let mut rows = Vec::with_capacity(held.len());
         for (_, row) in &held {
             topics.push(Topic::Message(row.int(0)?));
-            rows.push(self.released(row)?);
+            rows.push(self.released(row, drawn.seq())?);
         }
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        tx.insert(
-            "INSERT INTO deliveries (seq, state, due_at, give_up_at, flags, mid, recipient, party, lane, shard, \
-             destination, attempts, priority, error_code, wire_id, wire_key, wire_set, first_at, last_at)",
-            19,
-            rows,
-        )
+        tx.insert(Insert::new("INSERT INTO deliveries (seq, state, due_at, give_up_at, flags, mid, recipient, party, lane, shard, \
+             destination, attempts, priority, error_code, wire_id, wire_key, wire_set, first_at, last_at)", rows))
         .await?;
         topics.push(Topic::Queue);
         Ok(count)
@@ -354,9 +351,8 @@ impl Verb for Release {
 }
 
 impl Release {
-    fn released(&self, row: &Row) -> sqlx::Result<Vec<Value>> {
+    fn released(&self, row: &Row, seq: i64) -> sqlx::Result<Vec<Value>> {
         let shard = row.int(4)?;
-        let seq = self.numbers.next_seq();
         self.numbers.note(u16::try_from(shard).unwrap_or(0), seq);
         let least = self.now.plus(LEAST_LIFE).as_millis();
         Ok(vec![

@@ -18,7 +18,7 @@ use super::messages::{self, StoredMessage, numbers};
 use super::retention::{CLASS_BURIED, forget_messages};
 use super::settle::BounceFate;
 use super::settled;
-use super::sql::{Connection, Row, Statement, Value, padded, places};
+use super::sql::{Connection, Insert, Row, Statement, Value, padded, places};
 use super::steps::{Conditions, Picked, Position, STEP, Step, newest};
 use crate::events::Topic;
 use crate::protocol::{Address, Domain, ErrorCode, MessageId, Timestamp};
@@ -253,19 +253,23 @@ impl Verb for Replay {
         for chunk in padded(&self.ids) {
             let text = format!(
                 "SELECT l.id, l.mid, l.recipient, l.party, l.destination, l.priority, m.sender \
-                 FROM dead_letters l JOIN messages m ON m.mid = l.mid WHERE l.id IN ({})",
-                places(chunk.len())
+                 FROM dead_letters l JOIN messages m ON m.mid = l.mid WHERE l.id IN ({}){}",
+                places(chunk.len()),
+                tx.locking("l")
             );
             for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
                 found.push((row.int(0)?, row));
             }
         }
         found.sort_by_key(|(id, _)| *id);
+        // A group may be filled up with copies.
+        found.dedup_by_key(|(id, _)| *id);
+        let mut drawn = self.numbers.draw(tx, (0, found.len())).await?;
         let mut rows = Vec::with_capacity(found.len());
         for (_, row) in &found {
             let mid = row.int(1)?;
             topics.push(Topic::Message(mid));
-            rows.push(self.delivery(row)?);
+            rows.push(self.delivery(row, drawn.seq())?);
             // It has not failed any more.
             let failure =
                 Statement::new("DELETE FROM settled WHERE mid = ? AND recipient = ? AND state = ?")
@@ -275,12 +279,8 @@ impl Verb for Replay {
             tx.run(failure).await?;
         }
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        tx.insert(
-            "INSERT INTO deliveries (seq, mid, recipient, party, lane, shard, destination, state, due_at, \
-             give_up_at, priority, flags)",
-            12,
-            rows,
-        )
+        tx.insert(Insert::new("INSERT INTO deliveries (seq, mid, recipient, party, lane, shard, destination, state, due_at, \
+             give_up_at, priority, flags)", rows))
         .await?;
         let replayed: Vec<i64> = found.iter().map(|(id, _)| *id).collect();
         remove(tx, &replayed).await?;
@@ -290,11 +290,10 @@ impl Verb for Replay {
 }
 
 impl Replay {
-    fn delivery(&self, row: &Row) -> sqlx::Result<Vec<Value>> {
+    fn delivery(&self, row: &Row, seq: i64) -> sqlx::Result<Vec<Value>> {
         let recipient = row.text(2)?;
         let lane = lane(&address(&row.text(6)?)?, &address(&recipient)?);
         let shard = shard(lane);
-        let seq = self.numbers.next_seq();
         self.numbers.note(shard, seq);
         Ok(vec![
             seq.into(),

@@ -96,8 +96,10 @@ impl Store {
     pub async fn feed(&self, feed: &Feed, limit: usize) -> Result<Vec<QueueRow>, StoreError> {
         let (condition, values): (String, Vec<super::sql::Value>) = match feed {
             Feed::After(seq) => (
-                format!("d.seq > ? AND d.state < 2 AND d.flags & {LOOSE} = 0 ORDER BY d.seq"),
-                vec![(*seq).into()],
+                format!(
+                    "d.seq > ? AND d.seq <= ? AND d.state < 2 AND d.flags & {LOOSE} = 0 ORDER BY d.seq"
+                ),
+                vec![(*seq).into(), self.0.numbers.safe_mark().into()],
             ),
             Feed::Destination(name, from, to) => (
                 format!(
@@ -114,7 +116,9 @@ impl Store {
                 vec![(*lane).into(), (*from).into(), (*to).into()],
             ),
             Feed::Loose(now) => (
-                format!("d.state = 1 AND d.flags & {LOOSE} AND d.due_at <= ? ORDER BY d.due_at"),
+                format!(
+                    "d.state = 1 AND d.flags & {LOOSE} <> 0 AND d.due_at <= ? ORDER BY d.due_at"
+                ),
                 vec![now.as_millis().into()],
             ),
             Feed::GivenUp(now) => (
@@ -137,7 +141,7 @@ impl Store {
     pub async fn next_loose(&self) -> Result<Option<Timestamp>, StoreError> {
         let mut reader = self.reader().await?;
         let statement = Statement::new(format!(
-            "SELECT min(due_at) FROM deliveries WHERE state = 1 AND flags & {LOOSE}"
+            "SELECT min(due_at) FROM deliveries WHERE state = 1 AND flags & {LOOSE} <> 0"
         ));
         let row = reader.row(statement).await?;
         let due = row.map(|row| row.maybe_int(0)).transpose()?.flatten();
@@ -197,16 +201,21 @@ impl Store {
         Ok((depth, row.maybe_int(1)?.map(Timestamp::from_millis)))
     }
 
-    /// The number of the next delivery, for one that is tried before it is on disk.
-    #[must_use]
-    pub fn reserve_delivery(&self) -> i64 {
-        self.0.numbers.next_seq()
-    }
-
-    /// The number of the next message, for one that is tried before it is on disk.
-    #[must_use]
-    pub fn reserve_message(&self) -> i64 {
-        self.0.numbers.next_mid()
+    /// The numbers of the next message and so many deliveries, for one that is tried before it is on
+    /// disk.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reserve(&self, deliveries: usize) -> Result<(i64, Vec<i64>), StoreError> {
+        let needed = (1, deliveries);
+        let mut drawn = if self.is_shared() {
+            let mut reader = self.reader().await?;
+            self.0.numbers.draw(&mut reader, needed).await?
+        } else {
+            self.0.numbers.count_up(needed)
+        };
+        let seqs = (0..deliveries).map(|_| drawn.seq()).collect();
+        Ok((drawn.mid(), seqs))
     }
 
     /// The latest delivery in the shard of a lane that the queue has to read from the database.

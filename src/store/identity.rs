@@ -135,7 +135,9 @@ impl Verb for Assign {
                 .bind_all(chunk);
             tx.run(statement).await?;
         }
-        let alias = Statement::new("INSERT OR REPLACE INTO wire_ids (wire_id, mid) VALUES (?, ?)")
+        let alias = Statement::new(
+            "INSERT INTO wire_ids (wire_id, mid) VALUES (?, ?) ON CONFLICT (wire_id) DO UPDATE SET mid = excluded.mid",
+        )
             .bind(self.wire.id.as_str())
             .bind(self.mid);
         tx.run(alias).await?;
@@ -156,10 +158,12 @@ impl Verb for Remember {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
-        let statement =
-            Statement::new("INSERT OR REPLACE INTO known_domains (domain, seen_at) VALUES (?, ?)")
-                .bind(self.domain.as_str())
-                .bind(self.now.as_millis());
+        let statement = Statement::new(
+            "INSERT INTO known_domains (domain, seen_at) VALUES (?, ?) \
+                 ON CONFLICT (domain) DO UPDATE SET seen_at = excluded.seen_at",
+        )
+        .bind(self.domain.as_str())
+        .bind(self.now.as_millis());
         tx.run(statement).await?;
         Ok(())
     }

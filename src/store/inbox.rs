@@ -10,7 +10,7 @@ use super::committer::Verb;
 use super::error::StoreError;
 use super::messages::{StoredMessage, load};
 use super::settled::{self, Settled};
-use super::sql::{Connection, Statement, padded, places};
+use super::sql::{Connection, Insert, Statement, padded, places};
 use crate::events::Topic;
 use crate::protocol::{MessageId, Timestamp};
 
@@ -227,6 +227,7 @@ impl Verb for TakeMail {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<Self::Answer> {
+        lock(tx, self.0.mailbox).await?;
         let (rows, more) = find(tx, &self.0).await?;
         let until = match self.0.take {
             Take::Lease(until) => until.as_millis(),
@@ -275,6 +276,15 @@ impl Verb for MarkRead {
     }
 }
 
+/// Keeps other workers out of a mailbox until the commit.
+async fn lock(tx: &mut Connection, mailbox: i64) -> sqlx::Result<()> {
+    if tx.is_postgres() {
+        let row = Statement::new("SELECT id FROM mailboxes WHERE id = ? FOR UPDATE").bind(mailbox);
+        tx.row(row).await?;
+    }
+    Ok(())
+}
+
 /// One row of a mailbox under an id.
 struct Match {
     seq: i64,
@@ -285,29 +295,40 @@ struct Match {
     accepted_at: i64,
 }
 
-/// The rows of a mailbox under one id. Where several senders used the same id, the oldest
-/// unacknowledged sender is meant.
-async fn matches(tx: &mut Connection, mailbox: i64, id: &MessageId) -> sqlx::Result<Vec<Match>> {
-    let statement = Statement::new(
-        "SELECT i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at \
-         FROM messages m JOIN inbox i ON i.mid = m.mid \
-         WHERE m.message_id = ? AND i.mailbox = ? ORDER BY i.seq",
-    )
-    .bind(id.as_str())
-    .bind(mailbox);
-    let mut found: Vec<Match> = Vec::new();
-    for row in tx.rows(statement).await? {
-        found.push(Match {
-            seq: row.int(0)?,
-            mid: row.int(1)?,
-            sender: row.int(2)?,
-            trust: row.int(3)?,
-            recipient: row.text(4)?,
-            accepted_at: row.int(5)?,
-        });
+/// The rows of a mailbox under each of these ids. Where several senders used the same id, the
+/// oldest unacknowledged sender is meant.
+async fn matches(
+    tx: &mut Connection,
+    mailbox: i64,
+    ids: &[MessageId],
+) -> sqlx::Result<HashMap<String, Vec<Match>>> {
+    let mut names: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut found: HashMap<String, Vec<Match>> = HashMap::with_capacity(names.len());
+    for chunk in padded(&names) {
+        let text = format!(
+            "SELECT m.message_id, i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at \
+             FROM messages m JOIN inbox i ON i.mid = m.mid \
+             WHERE m.message_id IN ({}) AND i.mailbox = ? ORDER BY i.seq",
+            places(chunk.len())
+        );
+        let statement = Statement::new(text).bind_all(chunk).bind(mailbox);
+        for row in tx.rows(statement).await? {
+            found.entry(row.text(0)?).or_default().push(Match {
+                seq: row.int(1)?,
+                mid: row.int(2)?,
+                sender: row.int(3)?,
+                trust: row.int(4)?,
+                recipient: row.text(5)?,
+                accepted_at: row.int(6)?,
+            });
+        }
     }
-    if let Some((sender, trust)) = found.first().map(|row| (row.sender, row.trust)) {
-        found.retain(|row| row.sender == sender && row.trust == trust);
+    for rows in found.values_mut() {
+        if let Some((sender, trust)) = rows.first().map(|row| (row.sender, row.trust)) {
+            rows.retain(|row| row.sender == sender && row.trust == trust);
+        }
     }
     Ok(found)
 }
@@ -326,26 +347,29 @@ impl Verb for Acknowledge {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<Vec<bool>> {
+        lock(tx, self.mailbox).await?;
+        let mut found = matches(tx, self.mailbox, &self.message_ids).await?;
         let mut answers = Vec::with_capacity(self.message_ids.len());
-        let mut history = Vec::new();
+        let mut rows = Vec::new();
         for id in &self.message_ids {
-            let found = matches(tx, self.mailbox, id).await?;
-            answers.push(!found.is_empty());
-            let seqs: Vec<i64> = found.iter().map(|row| row.seq).collect();
-            for chunk in padded(&seqs) {
-                let text = format!(
-                    "DELETE FROM inbox WHERE mailbox = ? AND seq IN ({})",
-                    places(chunk.len())
-                );
-                tx.run(Statement::new(text).bind(self.mailbox).bind_all(chunk))
-                    .await?;
-            }
-            for row in found {
-                topics.push(Topic::Message(row.mid));
-                history.push(self.settled(row).row());
-            }
+            // An id that is named twice is found once, as if two requests had named it.
+            let taken = found.remove(id.as_str()).unwrap_or_default();
+            answers.push(!taken.is_empty());
+            rows.extend(taken);
         }
-        tx.insert(settled::INSERT, settled::WIDTH, history).await?;
+        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+        for chunk in padded(&seqs) {
+            let text = format!(
+                "DELETE FROM inbox WHERE mailbox = ? AND seq IN ({})",
+                places(chunk.len())
+            );
+            tx.run(Statement::new(text).bind(self.mailbox).bind_all(chunk))
+                .await?;
+        }
+        topics.extend(rows.iter().map(|row| Topic::Message(row.mid)));
+        let history = rows.into_iter().map(|row| self.settled(row).row());
+        tx.insert(Insert::new(settled::INSERT, history.collect()))
+            .await?;
         Ok(answers)
     }
 }
@@ -377,24 +401,19 @@ impl Verb for PutBack {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<Vec<bool>> {
-        let mut answers = Vec::with_capacity(self.0.message_ids.len());
-        for id in &self.0.message_ids {
-            let found = matches(tx, self.0.mailbox, id).await?;
-            answers.push(!found.is_empty());
-            let seqs: Vec<i64> = found.iter().map(|row| row.seq).collect();
-            for chunk in padded(&seqs) {
-                let text = format!(
-                    "UPDATE inbox SET leased_until = ? WHERE mailbox = ? AND seq IN ({})",
-                    places(chunk.len())
-                );
-                tx.run(
-                    Statement::new(text)
-                        .bind(self.0.until.as_millis())
-                        .bind(self.0.mailbox)
-                        .bind_all(chunk),
-                )
-                .await?;
-            }
+        let found = matches(tx, self.0.mailbox, &self.0.message_ids).await?;
+        let ids = self.0.message_ids.iter();
+        let answers = ids.map(|id| found.contains_key(id.as_str())).collect();
+        let seqs: Vec<i64> = found.values().flatten().map(|row| row.seq).collect();
+        for chunk in padded(&seqs) {
+            let text = format!(
+                "UPDATE inbox SET leased_until = ? WHERE mailbox = ? AND seq IN ({})",
+                places(chunk.len())
+            );
+            let update = Statement::new(text)
+                .bind(self.0.until.as_millis())
+                .bind(self.0.mailbox);
+            tx.run(update.bind_all(chunk)).await?;
         }
         topics.push(Topic::Mailbox(self.0.mailbox));
         Ok(answers)

@@ -8,7 +8,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::settled::{self, Settled};
-use super::sql::{Connection, Row, Statement, Value, padded, places};
+use super::sql::{Connection, Insert, Row, Statement, Value, padded, places};
 use crate::envelope::{Notes, Origin, Trust};
 use crate::events::Topic;
 use crate::protocol::{
@@ -389,7 +389,7 @@ impl Verb for Cancel {
         }
         let cancelled = u64::try_from(history.len()).unwrap_or(u64::MAX);
         topics.push(Topic::Control);
-        tx.insert(settled::INSERT, settled::WIDTH, history).await?;
+        tx.insert(Insert::new(settled::INSERT, history)).await?;
         Ok(cancelled)
     }
 }

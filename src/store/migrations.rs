@@ -1,11 +1,13 @@
-//! The migrations of the schema, embedded in the binary.
+//! The migrations of the schema, embedded in the binary: one list a backend.
 
 use std::borrow::Cow;
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-const SQLITE: [(i64, &str, &str); 2] = [
+type Embedded = (i64, &'static str, &'static str);
+
+const SQLITE: &[Embedded] = &[
     (
         1,
         "core",
@@ -16,24 +18,40 @@ const SQLITE: [(i64, &str, &str); 2] = [
         "queue",
         include_str!("../../migrations/sqlite/0002_queue.sql"),
     ),
+    (
+        3,
+        "shared_statements",
+        include_str!("../../migrations/sqlite/0003_shared_statements.sql"),
+    ),
 ];
+
+const POSTGRES: &[Embedded] = &[(
+    1,
+    "core",
+    include_str!("../../migrations/postgres/0001_core.sql"),
+)];
 
 /// All migrations for SQLite, oldest first.
 pub(super) fn sqlite() -> Migrator {
-    Migrator::with_migrations(
-        SQLITE
-            .into_iter()
-            .map(|(version, name, sql)| {
-                Migration::new(
-                    version,
-                    Cow::Borrowed(name),
-                    MigrationType::Simple,
-                    sql.into_sql_str(),
-                    false,
-                )
-            })
-            .collect(),
-    )
+    migrator(SQLITE)
+}
+
+/// All migrations for PostgreSQL, oldest first.
+pub(super) fn postgres() -> Migrator {
+    migrator(POSTGRES)
+}
+
+fn migrator(embedded: &[Embedded]) -> Migrator {
+    let migrations = embedded.iter().map(|(version, name, sql)| {
+        Migration::new(
+            *version,
+            Cow::Borrowed(*name),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 #[cfg(test)]
@@ -42,16 +60,18 @@ mod tests {
 
     #[test]
     fn every_migration_file_is_embedded_under_its_number() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let embedded: Vec<String> = SQLITE
-            .iter()
-            .map(|(version, name, _)| format!("{version:04}_{name}.sql"))
-            .collect();
-        assert_eq!(files, embedded);
+        for (backend, list) in [("sqlite", SQLITE), ("postgres", POSTGRES)] {
+            let folder = format!("{}/migrations/{backend}", env!("CARGO_MANIFEST_DIR"));
+            let mut files: Vec<String> = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            files.sort();
+            let embedded: Vec<String> = list
+                .iter()
+                .map(|(version, name, _)| format!("{version:04}_{name}.sql"))
+                .collect();
+            assert_eq!(files, embedded);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that is kept, and every SQL statement of the product.
 //!
-//! - One SQLite file, WAL, `synchronous=FULL`; one writer, the [`Committer`]; readers have a pool
-//!   of their own. A lock file keeps a second process out.
+//! - One SQLite file, WAL, `synchronous=FULL`, one writer; a lock file keeps a second process out.
+//!   Or a PostgreSQL that several gateways share, two writers each. Readers have a pool of their own.
 //! - Verbs of the domain (`accept`, `acknowledge`, `cancel`), each one commit.
 //! - A verb answers only after its commit: what is answered is on disk.
 //! - Migrations only go forward; a database of a newer version is refused.
@@ -18,6 +18,7 @@ mod committer;
 mod control;
 mod dead_letters;
 mod deliveries;
+mod durability;
 mod enrolment;
 mod error;
 mod identity;
@@ -26,7 +27,9 @@ mod keys;
 mod listing;
 mod messages;
 mod migrations;
+mod notices;
 mod open;
+mod postgres;
 mod retention;
 mod seal;
 mod settle;
@@ -40,7 +43,6 @@ mod tests;
 mod trace;
 mod webhook_secret;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use moka::future::Cache;
@@ -58,6 +60,7 @@ pub use committer::{Accepting, Committer};
 pub use control::{QueueFilter, QueueState, QueuedDelivery};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 pub use deliveries::{Delivery, Feed, QueueRow};
+pub use durability::Durability;
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
 pub use identity::WireIdentity;
@@ -65,7 +68,9 @@ pub use inbox::{InboxItem, InboxPage, InboxQuery, Negative, ReadFilter, Take};
 pub use keys::{ApiKey, NewKey};
 pub use listing::{ListQuery, MessagePage};
 pub use messages::{Party, RecipientState, StoredMessage, Tracked};
+pub use notices::Messenger;
 pub use open::{StoreLock, StoreOptions, open};
+pub use postgres::inspect;
 pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
@@ -74,8 +79,10 @@ pub use space::Space;
 pub use steps::{Position, Step};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
+use crate::config::Database;
 use crate::events::Events;
-use committer::Committing;
+use committer::{Committing, Patience};
+use postgres::Servers;
 use sql::Connection;
 
 /// The store. Cloning is cheap; all clones share one writer.
@@ -85,11 +92,18 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     committing: Committing,
     numbers: Arc<accept::Numbers>,
-    readers: SqlitePool,
+    readers: Readers,
     events: Events,
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
     keys: Cache<String, Option<Arc<ApiKey>>>,
-    path: PathBuf,
+    database: Database,
+    board: notices::Board,
+}
+
+/// Where reading connections come from.
+enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(Arc<Servers>),
 }
 
 impl Store {
@@ -129,14 +143,61 @@ impl Store {
         Ok(())
     }
 
-    /// The database file.
+    /// The database.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
-        &self.0.path
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Whether several gateways may use it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0.readers, Readers::Postgres(_))
+    }
+
+    /// Whether it took the last commit. While it does not, new mail is refused at once.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.0.committing.is_present()
+    }
+
+    /// What "202" promises on it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn durability(&self) -> Result<Durability, StoreError> {
+        match &self.0.readers {
+            // WAL and synchronous=FULL are set when the file is opened.
+            Readers::Sqlite(_) => Ok(Durability::OneHost),
+            Readers::Postgres(_) => Ok(postgres::durability(&mut self.reader().await?).await?),
+        }
+    }
+
+    fn board(&self) -> &notices::Board {
+        &self.0.board
+    }
+
+    /// A connection of its own for a single duty; PostgreSQL only.
+    async fn duty_connection(&self) -> Result<Connection, StoreError> {
+        match &self.0.readers {
+            Readers::Sqlite(_) => Err(StoreError::Closed),
+            Readers::Postgres(servers) => Ok(servers.connect().await?),
+        }
+    }
+
+    /// The pool that reads from PostgreSQL.
+    fn reading_pool(&self) -> Result<sqlx::PgPool, StoreError> {
+        match &self.0.readers {
+            Readers::Sqlite(_) => Err(StoreError::Closed),
+            Readers::Postgres(servers) => Ok(servers.pool()),
+        }
     }
 
     async fn reader(&self) -> Result<Connection, StoreError> {
-        Ok(Connection::Reader(self.0.readers.acquire().await?))
+        match &self.0.readers {
+            Readers::Sqlite(pool) => Ok(Connection::Reader(pool.acquire().await?)),
+            Readers::Postgres(servers) => servers.reader().await,
+        }
     }
 }
 

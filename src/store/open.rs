@@ -1,7 +1,7 @@
 //! Opening the database: lock, connections, migrations.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,24 +10,31 @@ use sqlx::ConnectOptions as _;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::committer::Committer;
+use super::accept::Numbers;
+use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
+use super::notices::Board;
+use super::postgres::Servers;
 use super::sql::Connection;
-use super::{Shared, Store, migrations};
+use super::{Readers, Shared, Store, migrations};
 use crate::clock::Clock;
+use crate::config::{Database, PostgresUrl};
 use crate::events::Events;
+use crate::protocol::Timestamp;
 use crate::telemetry::Metrics;
 
 /// How long an agent or a key may be served from memory after another gateway changed it.
 const CACHED: Duration = Duration::from_secs(5);
 const CACHE_ENTRIES: u64 = 100_000;
 const READERS: u32 = 4;
+/// Connections that write to PostgreSQL.
+const COMMITTERS: usize = 2;
 
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The SQLite file; made when absent.
-    pub path: PathBuf,
+    /// A SQLite file is made when absent; a database of PostgreSQL must be there.
+    pub database: Database,
 }
 
 /// Held as long as this process owns the database.
@@ -73,13 +80,45 @@ pub async fn open(
     metrics: Metrics,
     clock: Clock,
 ) -> Result<(Store, Committer), OpenError> {
-    let path = options.path.clone();
     let failed = |cause: sqlx::Error| OpenError::Database {
-        path: path.display().to_string(),
+        path: options.database.to_string(),
         cause: cause.to_string(),
     };
+    let opened = match &options.database {
+        Database::Sqlite(path) => sqlite(path, &failed).await?,
+        Database::Postgres(url) => postgres(url, clock.now(), &failed).await?,
+    };
+    let numbers = Arc::new(opened.numbers);
+    let tools = (events.clone(), metrics, clock);
+    let board = Board::default();
+    let counted = (numbers.clone(), board.clone());
+    let (committer, committing) = Committer::new(opened.links, counted, tools);
+    let shared = Shared {
+        committing,
+        numbers,
+        readers: opened.readers,
+        events,
+        agents: cache(),
+        keys: cache(),
+        database: options.database.clone(),
+        board,
+    };
+    Ok((Store(Arc::new(shared)), committer))
+}
+
+/// An open database.
+struct Opened {
+    links: Vec<Link>,
+    readers: Readers,
+    numbers: Numbers,
+}
+
+async fn sqlite(
+    path: &Path,
+    failed: &impl Fn(sqlx::Error) -> OpenError,
+) -> Result<Opened, OpenError> {
     let base = SqliteConnectOptions::new()
-        .filename(&path)
+        .filename(path)
         .busy_timeout(Duration::from_secs(10))
         .statement_cache_capacity(256)
         .disable_statement_logging();
@@ -94,44 +133,70 @@ pub async fn open(
     migrations::sqlite()
         .run(&mut writer)
         .await
-        .map_err(|cause| match cause {
-            MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-                OpenError::Newer {
-                    path: path.display().to_string(),
-                    version,
-                }
-            }
-            other => OpenError::Database {
-                path: path.display().to_string(),
-                cause: other.to_string(),
-            },
-        })?;
+        .map_err(|cause| migration(&path.display(), cause))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .min_connections(1)
         .connect_with(base.read_only(true).pragma("query_only", "1"))
         .await
         .map_err(failed)?;
-    let writer = Connection::Writer(Box::new(writer));
-    let (committer, (committing, numbers)) = Committer::new(writer, events.clone(), metrics, clock)
-        .await
-        .map_err(failed)?;
-    let cache = || {
-        Cache::builder()
-            .max_capacity(CACHE_ENTRIES)
-            .time_to_live(CACHED)
-    };
-    let shared = Shared {
-        committing,
+    let mut writer = Connection::Writer(Box::new(writer));
+    let numbers = Numbers::read(&mut writer).await.map_err(failed)?;
+    Ok(Opened {
+        links: vec![Link::Sqlite(writer)],
+        readers: Readers::Sqlite(readers),
         numbers,
-        readers,
-        events,
-        agents: cache().build(),
-        keys: Cache::builder()
-            .max_capacity(CACHE_ENTRIES)
-            .time_to_live(CACHED)
-            .build(),
-        path,
-    };
-    Ok((Store(Arc::new(shared)), committer))
+    })
+}
+
+async fn postgres(
+    url: &PostgresUrl,
+    now: Timestamp,
+    failed: &impl Fn(sqlx::Error) -> OpenError,
+) -> Result<Opened, OpenError> {
+    let (servers, mut first) = Servers::find(url).await.map_err(failed)?;
+    first
+        .migrate(&migrations::postgres())
+        .await
+        .map_err(|cause| migration(url, cause))?;
+    let numbers = Numbers::read(&mut first).await.map_err(failed)?;
+    let servers = Arc::new(servers);
+    let mut connections = vec![first];
+    while connections.len() < COMMITTERS {
+        connections.push(servers.connect().await.map_err(failed)?);
+    }
+    let mut links = Vec::new();
+    for connection in connections {
+        let link = PostgresLink::new(servers.clone(), connection, now);
+        links.push(Link::Postgres(link.await.map_err(failed)?));
+    }
+    Ok(Opened {
+        links,
+        readers: Readers::Postgres(servers),
+        numbers,
+    })
+}
+
+fn migration(database: &dyn std::fmt::Display, cause: MigrateError) -> OpenError {
+    let path = database.to_string();
+    match cause {
+        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+            OpenError::Newer { path, version }
+        }
+        other => OpenError::Database {
+            path,
+            cause: other.to_string(),
+        },
+    }
+}
+
+fn cache<K, V>() -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(CACHE_ENTRIES)
+        .time_to_live(CACHED)
+        .build()
 }

@@ -267,6 +267,11 @@ impl Sweep {
                 .run(Statement::new(text).bind(self.before(ENDED)))
                 .await?;
         }
+        if tx.is_postgres() {
+            // Of connections that ended without a goodbye.
+            let delete = Statement::new("DELETE FROM commit_marks WHERE made_at < ?");
+            swept.rows += tx.run(delete.bind(self.before(ENDED))).await?;
+        }
         Ok(())
     }
 }

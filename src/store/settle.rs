@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use super::Store;
 use super::accept::Acceptance;
 use super::claims::HeldKey;
 use super::committer::Verb;
@@ -15,7 +14,8 @@ use super::deliveries::{DESTINATION_FAULT, LOOSE, NOTIFIED};
 use super::error::StoreError;
 use super::identity::RENEW;
 use super::settled::{self, Settled};
-use super::sql::{Connection, Statement, Value, padded, places};
+use super::sql::{Connection, Insert, Statement, Value, padded, places};
+use super::{Patience, Store};
 use crate::events::Topic;
 use crate::protocol::{ErrorCode, Timestamp};
 
@@ -151,7 +151,10 @@ impl Store {
         follow_ups: Vec<Acceptance>,
     ) -> Result<(), StoreError> {
         let verb = Settle(settlements);
-        self.0.committing.commit_with(verb, follow_ups).await
+        self.0
+            .committing
+            .commit_with(verb, follow_ups, Patience::Long)
+            .await
     }
 }
 
@@ -239,20 +242,12 @@ struct Rows {
 
 impl Rows {
     async fn write(self, tx: &mut Connection) -> sqlx::Result<()> {
-        tx.insert(settled::INSERT, settled::WIDTH, self.settled)
+        tx.insert(Insert::new(settled::INSERT, self.settled))
             .await?;
-        tx.insert(
-            "INSERT INTO attempts (mid, recipient, number, made_at, took, failed, error_code, text, remote)",
-            9,
-            self.attempts,
-        )
+        tx.insert(Insert::new("INSERT INTO attempts (mid, recipient, number, made_at, took, failed, error_code, text, remote)", self.attempts))
         .await?;
-        tx.insert(
-            "INSERT INTO dead_letters (mid, recipient, party, destination, priority, error_code, text, attempts, \
-             first_at, last_at, dead_at, bounce)",
-            12,
-            self.dead,
-        )
+        tx.insert(Insert::new("INSERT INTO dead_letters (mid, recipient, party, destination, priority, error_code, text, attempts, \
+             first_at, last_at, dead_at, bounce)", self.dead))
         .await
     }
 

@@ -7,8 +7,6 @@ use crate::protocol::{Address, DeliveryStatus, ErrorCode, Timestamp};
 /// The head of the insert; see [`Settled::row`] for the order.
 pub(super) const INSERT: &str = "INSERT INTO settled (mid, recipient, party, state, class, settled_at, \
      delivered_at, acknowledged_at, attempts, error_code, remote)";
-/// How many columns it has.
-pub(super) const WIDTH: usize = 11;
 
 /// The states a delivery can end in, as numbers.
 pub(super) const DELIVERED: i64 = 0;

@@ -18,20 +18,22 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Whether there is room for new mail. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Space {
-    folder: Arc<PathBuf>,
+    /// Nothing where the database is on other machines: they tell when they are full.
+    folder: Option<Arc<PathBuf>>,
     floor: u64,
     scarce: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
 impl Space {
-    /// Looks at the disk of `folder` for the first time; `floor` is in bytes.
+    /// Looks at the disk of `folder` for the first time; `floor` is in bytes. Without a folder there
+    /// is always room as far as this process can tell.
     ///
     /// # Errors
     /// When the system cannot tell how much room there is.
-    pub fn watch(folder: PathBuf, floor: u64, metrics: Metrics) -> std::io::Result<Self> {
+    pub fn watch(folder: Option<PathBuf>, floor: u64, metrics: Metrics) -> std::io::Result<Self> {
         let space = Self {
-            folder: Arc::new(folder),
+            folder: folder.map(Arc::new),
             floor,
             scarce: Arc::default(),
             metrics,
@@ -60,7 +62,10 @@ impl Space {
     }
 
     fn look(&self) -> std::io::Result<()> {
-        let disk = rustix::fs::statvfs(self.folder.as_path())?;
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let disk = rustix::fs::statvfs(folder.as_path())?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         self.metrics.store_free_bytes(free);
         let scarce = free < self.floor;

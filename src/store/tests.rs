@@ -1,9 +1,10 @@
-//! The store through its verbs, on a real database file.
+//! The store through its verbs, on real databases of both kinds.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,7 @@ use super::{
     RetentionRules, Store, StoreLock, StoreOptions, Take, backup, open, restore, verify,
 };
 use crate::clock::Clock;
+use crate::config::{Database, PostgresUrl, Secret};
 use crate::envelope::{Envelope, KeySource, Origin, Trust, Verification};
 use crate::events::{Events, Topic};
 use crate::protocol::{
@@ -22,28 +24,82 @@ use crate::protocol::{
 };
 use crate::telemetry::Metrics;
 
+/// Runs a test on both databases.
+macro_rules! both {
+    ($name:ident) => {
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+            async fn sqlite() {
+                super::$name(crate::store::tests::Home::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+            async fn postgres() {
+                super::$name(crate::store::tests::Home::postgres()).await;
+            }
+        }
+    };
+}
+
 mod dead_letters;
+mod postgres;
 mod queue;
 mod trace;
 
 const NOW: i64 = 1_800_000_000_000;
 
+/// Where a test's database is.
+enum Home {
+    Sqlite(TempDir),
+    Postgres(String),
+}
+
+impl Home {
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    fn postgres() -> Self {
+        Self::Postgres(postgres::Cluster::shared().database())
+    }
+
+    fn database(&self) -> Database {
+        match self {
+            Self::Sqlite(folder) => Database::Sqlite(folder.path().join("amtpd.db")),
+            Self::Postgres(url) => {
+                Database::Postgres(PostgresUrl::parse(Secret::new(url.clone())).unwrap())
+            }
+        }
+    }
+
+    /// Runs a statement beside the gateway.
+    async fn run(&self, statement: &str) {
+        match self {
+            Self::Sqlite(_) => {
+                let path = self.database().file().unwrap().display().to_string();
+                let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
+                let query = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()));
+                query.execute(&mut connection).await.unwrap();
+            }
+            Self::Postgres(url) => {
+                postgres::Cluster::shared().query_in(url, statement);
+            }
+        }
+    }
+}
+
 struct Bench {
     store: Store,
     stop: CancellationToken,
     tasks: TaskTracker,
-    folder: TempDir,
+    home: Home,
     next: std::cell::Cell<u32>,
 }
 
 impl Bench {
-    async fn new() -> Self {
-        Self::at(tempfile::tempdir().unwrap()).await
-    }
-
-    async fn at(folder: TempDir) -> Self {
+    async fn at(home: Home) -> Self {
         let options = StoreOptions {
-            path: folder.path().join("amtpd.db"),
+            database: home.database(),
         };
         let (store, committer) = open(
             &options,
@@ -59,16 +115,16 @@ impl Bench {
             store,
             stop,
             tasks,
-            folder,
+            home,
             next: std::cell::Cell::new(0),
         }
     }
 
-    async fn close(self) -> TempDir {
+    async fn close(self) -> Home {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.folder
+        self.home
     }
 
     async fn agent(&self, name: &str) -> i64 {
@@ -191,9 +247,9 @@ fn to_queue(address: &str, party: i64) -> Planned {
     }
 }
 
-#[tokio::test]
-async fn what_is_accepted_is_in_the_inbox_in_order_and_survives_a_restart() {
-    let bench = Bench::new().await;
+both!(what_is_accepted_is_in_the_inbox_in_order_and_survives_a_restart);
+async fn what_is_accepted_is_in_the_inbox_in_order_and_survives_a_restart(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let mut arrivals = bench.store.events().subscribe(Topic::Mailbox(bob));
     let mut sent = Vec::new();
@@ -213,9 +269,9 @@ async fn what_is_accepted_is_in_the_inbox_in_order_and_survives_a_restart() {
     assert_eq!(bench.mail(bob).await, sent);
 }
 
-#[tokio::test]
-async fn many_at_once_keep_positions_without_gaps() {
-    let bench = Bench::new().await;
+both!(many_at_once_keep_positions_without_gaps);
+async fn many_at_once_keep_positions_without_gaps(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let tasks: Vec<_> = (0..300)
         .map(|_| {
@@ -244,9 +300,9 @@ async fn many_at_once_keep_positions_without_gaps() {
     assert_eq!(seqs, (1..=600).collect::<Vec<i64>>());
 }
 
-#[tokio::test]
-async fn a_known_key_is_delivered_once_and_other_content_conflicts() {
-    let bench = Bench::new().await;
+both!(a_known_key_is_delivered_once_and_other_content_conflicts);
+async fn a_known_key_is_delivered_once_and_other_content_conflicts(home: Home) {
+    let bench = Bench::at(home).await;
     let (bob, eve) = (bench.agent("bob").await, bench.agent("eve").await);
     let to_bob = || vec![to_inbox("bob@a.test", bob)];
     let (first, _) = bench
@@ -277,9 +333,9 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts() {
     assert_eq!(bench.mail(eve).await, [first.as_str()]);
 }
 
-#[tokio::test]
-async fn equal_keys_in_one_batch_are_one_message() {
-    let bench = Bench::new().await;
+both!(equal_keys_in_one_batch_are_one_message);
+async fn equal_keys_in_one_batch_are_one_message(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let tasks: Vec<_> = (0..20)
         .map(|_| {
@@ -304,9 +360,9 @@ async fn equal_keys_in_one_batch_are_one_message() {
     assert_eq!(bench.mail(bob).await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_stranger_cannot_claim_a_key_ahead_of_another() {
-    let bench = Bench::new().await;
+both!(a_stranger_cannot_claim_a_key_ahead_of_another);
+async fn a_stranger_cannot_claim_a_key_ahead_of_another(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let unverified = |payload| Envelope {
         trust: Trust::Unverified,
@@ -319,9 +375,9 @@ async fn a_stranger_cannot_claim_a_key_ahead_of_another() {
     assert_eq!(fates, [Fate::New(DeliveryStatus::Delivered)]);
 }
 
-#[tokio::test]
-async fn a_peers_equal_content_is_new_after_a_day_under_another_id() {
-    let bench = Bench::new().await;
+both!(a_peers_equal_content_is_new_after_a_day_under_another_id);
+async fn a_peers_equal_content_is_new_after_a_day_under_another_id(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let at = |hours: u64| Envelope {
         trust: Trust::Unverified,
@@ -339,9 +395,9 @@ async fn a_peers_equal_content_is_new_after_a_day_under_another_id() {
     assert!(matches!(after[..], [Fate::Known(_)]));
 }
 
-#[tokio::test]
-async fn a_vanished_mailbox_refuses_its_recipient_only() {
-    let bench = Bench::new().await;
+both!(a_vanished_mailbox_refuses_its_recipient_only);
+async fn a_vanished_mailbox_refuses_its_recipient_only(home: Home) {
+    let bench = Bench::at(home).await;
     let (bob, eve) = (bench.agent("bob").await, bench.agent("eve").await);
     assert!(
         bench
@@ -377,9 +433,9 @@ async fn a_vanished_mailbox_refuses_its_recipient_only() {
     assert!(bench.mail(new_eve).await.is_empty());
 }
 
-#[tokio::test]
-async fn acknowledged_mail_is_gone_from_the_inbox_and_told_in_the_status() {
-    let bench = Bench::new().await;
+both!(acknowledged_mail_is_gone_from_the_inbox_and_told_in_the_status);
+async fn acknowledged_mail_is_gone_from_the_inbox_and_told_in_the_status(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let recipients = vec![to_inbox("bob@a.test", bob), to_inbox("bob+tag@a.test", bob)];
     let (id, _) = bench
@@ -416,9 +472,9 @@ async fn acknowledged_mail_is_gone_from_the_inbox_and_told_in_the_status() {
     assert_eq!(tracked[0].recipients.len(), 2);
 }
 
-#[tokio::test]
-async fn an_acknowledgement_under_a_shared_id_touches_one_sender_only() {
-    let bench = Bench::new().await;
+both!(an_acknowledgement_under_a_shared_id_touches_one_sender_only);
+async fn an_acknowledgement_under_a_shared_id_touches_one_sender_only(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let id = MessageId::parse("shared").unwrap();
     for sender in ["alice@a.test", "mallory@a.test"] {
@@ -444,9 +500,9 @@ async fn an_acknowledgement_under_a_shared_id_touches_one_sender_only() {
     assert_eq!(senders, ["mallory@a.test"]);
 }
 
-#[tokio::test]
-async fn leased_mail_is_hidden_until_the_lease_ends_or_it_is_put_back() {
-    let bench = Bench::new().await;
+both!(leased_mail_is_hidden_until_the_lease_ends_or_it_is_put_back);
+async fn leased_mail_is_hidden_until_the_lease_ends_or_it_is_put_back(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let (id, _) = bench
         .accept(
@@ -502,9 +558,9 @@ async fn leased_mail_is_hidden_until_the_lease_ends_or_it_is_put_back() {
     );
 }
 
-#[tokio::test]
-async fn filters_and_positions_page_through_a_mailbox() {
-    let bench = Bench::new().await;
+both!(filters_and_positions_page_through_a_mailbox);
+async fn filters_and_positions_page_through_a_mailbox(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     for _ in 0..5 {
         bench
@@ -571,9 +627,9 @@ async fn filters_and_positions_page_through_a_mailbox() {
     );
 }
 
-#[tokio::test]
-async fn a_queued_delivery_can_be_cancelled_once() {
-    let bench = Bench::new().await;
+both!(a_queued_delivery_can_be_cancelled_once);
+async fn a_queued_delivery_can_be_cancelled_once(home: Home) {
+    let bench = Bench::at(home).await;
     let hook = bench.agent("hook").await;
     let (id, fates) = bench
         .accept(
@@ -625,9 +681,9 @@ fn list(party: Party, limit: usize, before: Option<i64>) -> ListQuery {
     }
 }
 
-#[tokio::test]
-async fn parties_see_their_own_part_and_lists_are_newest_first() {
-    let bench = Bench::new().await;
+both!(parties_see_their_own_part_and_lists_are_newest_first);
+async fn parties_see_their_own_part_and_lists_are_newest_first(home: Home) {
+    let bench = Bench::at(home).await;
     let (alice, bob, eve) = (
         bench.agent("alice").await,
         bench.agent("bob").await,
@@ -701,9 +757,9 @@ async fn parties_see_their_own_part_and_lists_are_newest_first() {
     );
 }
 
-#[tokio::test]
-async fn retention_forgets_in_steps_and_keeps_what_waits() {
-    let bench = Bench::new().await;
+both!(retention_forgets_in_steps_and_keeps_what_waits);
+async fn retention_forgets_in_steps_and_keeps_what_waits(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let to_bob = || vec![to_inbox("bob@a.test", bob)];
     let (old, _) = bench
@@ -744,9 +800,9 @@ async fn retention_forgets_in_steps_and_keeps_what_waits() {
     assert_eq!(bench.mail(bob).await, [waiting.as_str()]);
 }
 
-#[tokio::test]
-async fn a_large_content_is_read_back_chunk_by_chunk_and_goes_with_its_message() {
-    let bench = Bench::new().await;
+both!(a_large_content_is_read_back_chunk_by_chunk_and_goes_with_its_message);
+async fn a_large_content_is_read_back_chunk_by_chunk_and_goes_with_its_message(home: Home) {
+    let bench = Bench::at(home).await;
     let content: Vec<u8> = (0..600_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let now = Timestamp::from_millis(NOW);
     let mut blob = bench
@@ -794,7 +850,11 @@ async fn a_large_content_is_read_back_chunk_by_chunk_and_goes_with_its_message()
 
 #[tokio::test]
 async fn a_backup_of_a_running_store_is_sound_and_can_be_restored() {
-    let bench = Bench::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("amtpd.db");
+    let copy = folder.path().join("copy.db");
+    let damaged = folder.path().join("damaged.db");
+    let bench = Bench::at(Home::Sqlite(folder)).await;
     let bob = bench.agent("bob").await;
     let (id, _) = bench
         .accept(
@@ -802,8 +862,6 @@ async fn a_backup_of_a_running_store_is_sound_and_can_be_restored() {
             vec![to_inbox("bob@a.test", bob)],
         )
         .await;
-    let database = bench.store.path().to_owned();
-    let copy = bench.folder.path().join("copy.db");
     let report = backup(&database, &copy).await.unwrap();
     assert_eq!((report.messages, report.inbox, report.agents), (1, 1, 1));
     assert!(
@@ -815,41 +873,41 @@ async fn a_backup_of_a_running_store_is_sound_and_can_be_restored() {
         .acknowledge(bob, vec![id.clone()], Timestamp::from_millis(NOW))
         .await
         .unwrap();
-    let folder = bench.close().await;
+    let home = bench.close().await;
     let lock = StoreLock::take(&database).unwrap();
     assert!(restore(&copy, &database).await.is_err(), "the gateway runs");
     drop(lock);
     let (_, kept) = restore(&copy, &database).await.unwrap();
     assert!(kept.unwrap().exists());
-    let bench = Bench::at(folder).await;
+    let bench = Bench::at(home).await;
     assert_eq!(bench.mail(bob).await, [id.as_str()]);
-    let damaged = bench.folder.path().join("damaged.db");
     std::fs::write(&damaged, b"SQLite format 3\0 and nothing more").unwrap();
     assert!(verify(&damaged).await.is_err());
 }
 
-#[tokio::test]
-async fn a_second_process_and_a_newer_database_are_refused() {
-    let bench = Bench::new().await;
-    let path = bench.store.path().to_owned();
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("amtpd.db");
     let held = StoreLock::take(&path).unwrap();
     assert!(matches!(
         StoreLock::take(&path),
         Err(OpenError::InUse { .. })
     ));
     drop(held);
-    let folder = bench.close().await;
+    assert!(StoreLock::take(&path).is_ok());
+}
+
+both!(a_database_of_a_newer_version_is_refused);
+async fn a_database_of_a_newer_version_is_refused(home: Home) {
+    let home = Bench::at(home).await.close().await;
     let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                  VALUES (999, 'future', 1, x'00', 0)";
-    let status = std::process::Command::new("python3")
-        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"])
-        .arg(&path)
-        .arg(future)
-        .status()
-        .unwrap();
-    assert!(status.success());
+                  SELECT 999, 'future', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1";
+    home.run(future).await;
     let opened = open(
-        &StoreOptions { path },
+        &StoreOptions {
+            database: home.database(),
+        },
         Events::default(),
         Metrics::default(),
         Clock::system(),
@@ -860,12 +918,11 @@ async fn a_second_process_and_a_newer_database_are_refused() {
         matches!(opened, Err(OpenError::Newer { version: 999, .. })),
         "{opened:?}"
     );
-    drop(folder);
 }
 
-#[tokio::test]
-async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_back() {
-    let bench = Bench::new().await;
+both!(a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_back);
+async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_back(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let find = || async {
         bench
@@ -899,9 +956,9 @@ async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_ba
     assert_eq!(gone, None);
 }
 
-#[tokio::test]
-async fn a_foreign_message_is_one_whether_its_sender_could_be_believed_or_not() {
-    let bench = Bench::new().await;
+both!(a_foreign_message_is_one_whether_its_sender_could_be_believed_or_not);
+async fn a_foreign_message_is_one_whether_its_sender_could_be_believed_or_not(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let to_bob = || vec![to_inbox("bob@a.test", bob)];
     let foreign = |key: &str, payload: &str, trust, seconds: i64| {

@@ -125,6 +125,7 @@ struct Series {
     connections_refused: Family<ByReason, Counter>,
     dns_lookups: Family<DnsLabels, Counter>,
     store_free: Gauge,
+    store_present: Gauge,
     certificate_expiry: Gauge,
     queue: QueueMetrics,
     outgoing: Family<ByPurpose, Counter>,
@@ -230,6 +231,12 @@ impl Metrics {
                 Gauge::default(),
                 "amtp_store_free_bytes",
                 "Free space on the store's file system",
+            ),
+            store_present: series(
+                r,
+                present(),
+                "amtp_store_present",
+                "Whether the database took the last commit: 1, or 0 while it is away",
             ),
             certificate_expiry: series(
                 r,
@@ -340,6 +347,11 @@ impl Metrics {
             .set(i64::try_from(free).unwrap_or(i64::MAX));
     }
 
+    /// Whether the database takes commits.
+    pub fn store_present(&self, present: bool) {
+        self.0.store_present.set(i64::from(present));
+    }
+
     /// The certificate in use expires then.
     pub fn certificate_expires(&self, at: Timestamp) {
         self.0.certificate_expiry.set(at.as_millis() / 1_000);
@@ -363,6 +375,13 @@ const fn status_class(status: u16) -> &'static str {
         4 => "4xx",
         _ => "5xx",
     }
+}
+
+/// A database is there until it is found away.
+fn present() -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(1);
+    gauge
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ impl Folder {
     }
 
     fn check(&self, clock: &Clock) -> Report {
-        Report::of(&self.path("amtpd.yaml"), &Environment::default(), clock)
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let file = self.path("amtpd.yaml");
+        runtime.block_on(Report::of(&file, &Environment::default(), clock))
     }
 
     fn edit(&self, old: &str, new: &str) {

@@ -35,7 +35,10 @@ fn the_folder_that_is_written_is_complete() {
     command(&folder, &["--self-signed"]).run().unwrap();
     let config = Config::load(&folder.join("amtpd.yaml"), &Environment::default()).unwrap();
     assert_eq!(config.listen.https, "0.0.0.0:8443".parse().unwrap());
-    assert_eq!(config.store.path, folder.join("data/amtpd.db"));
+    assert_eq!(
+        config.store.database.file().unwrap(),
+        folder.join("data/amtpd.db")
+    );
     assert_eq!(config.admin.key.reveal().len(), "adm_".len() + 16 + 1 + 43);
     assert!(config.secrets.is_some());
     let mode = |name| {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Misfit, Scalar};
+use crate::config::database::{Database, PostgresUrl};
 use crate::config::reading::Reading;
 use crate::config::secret::Secret;
 
@@ -182,40 +183,60 @@ fn secret(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
     }
 }
 
-/// The database of a `sqlite:///path` URL.
-pub(in crate::config) struct SqliteUrl;
+/// The database: a `sqlite:///path` URL, a `postgres://` URL, or where a secret one is kept.
+pub(in crate::config) struct DatabaseUrl;
 
-impl Scalar for SqliteUrl {
-    type Value = PathBuf;
+impl Scalar for DatabaseUrl {
+    type Value = Database;
 
     fn noun() -> String {
-        "`sqlite://` and an absolute path".to_owned()
+        "`sqlite://` and an absolute path, or a `postgres://` URL, or `file:PATH` or `env:NAME` that holds one"
+            .to_owned()
     }
 
     fn example() -> &'static str {
         "sqlite:///var/lib/amtpd/amtpd.db"
     }
 
-    fn parse(text: &str, _: &Reading<'_>) -> Result<PathBuf, Misfit> {
-        let path = text.strip_prefix("sqlite://").map(Path::new);
-        let fits =
-            |path: &&Path| path.is_absolute() && path.file_name().is_some() && !text.contains('?');
-        let path = path.filter(fits).ok_or(Misfit::Form)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        if path.is_dir() {
-            return Err(Misfit::Because(
-                "is a directory; name a file in it".to_owned(),
-            ));
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Database, Misfit> {
+        let url = if text.starts_with("file:") || text.starts_with("env:") {
+            secret(text, reading)?
+        } else {
+            Secret::new(text.to_owned())
+        };
+        if ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.reveal().starts_with(scheme))
+        {
+            return match PostgresUrl::parse(url) {
+                Ok(url) => Ok(Database::Postgres(url)),
+                // What is wrong may be near the password.
+                Err(reason) => Err(Misfit::Unshown(reason)),
+            };
         }
-        if !folder.is_dir() {
-            let reason = format!(
-                "lies in {}, which is no directory; make it",
-                folder.display()
-            );
-            return Err(Misfit::Because(reason));
-        }
-        Ok(path.to_owned())
+        sqlite(url.reveal()).map(Database::Sqlite)
     }
+}
+
+fn sqlite(text: &str) -> Result<PathBuf, Misfit> {
+    let path = text.strip_prefix("sqlite://").map(Path::new);
+    let fits =
+        |path: &&Path| path.is_absolute() && path.file_name().is_some() && !text.contains('?');
+    let path = path.filter(fits).ok_or(Misfit::Form)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if path.is_dir() {
+        return Err(Misfit::Because(
+            "is a directory; name a file in it".to_owned(),
+        ));
+    }
+    if !folder.is_dir() {
+        let reason = format!(
+            "lies in {}, which is no directory; make it",
+            folder.display()
+        );
+        return Err(Misfit::Because(reason));
+    }
+    Ok(path.to_owned())
 }
 
 /// Relative paths start at the file's folder; systemd's folder of credentials may stand first.

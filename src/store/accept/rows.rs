@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{AcceptJob, DELIVERY_QUEUED, Fate, Numbers, Plan, Planned, lane, priority, shard};
+use super::{AcceptJob, DELIVERY_QUEUED, Fate, Next, Plan, Planned, lane, priority, shard};
 use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
-use crate::store::sql::{Connection, Statement, Value, padded, places};
+use crate::store::sql::{Connection, Insert, Statement, Value, padded, places};
 use crate::store::{id_hash, party_hash, settled};
 
 /// The next positions of the mailboxes this batch touches.
@@ -29,8 +29,9 @@ impl Mailboxes {
         let mut found = HashMap::with_capacity(ids.len());
         for chunk in padded(&ids) {
             let text = format!(
-                "SELECT id, next_seq FROM mailboxes WHERE id IN ({})",
-                places(chunk.len())
+                "SELECT id, next_seq FROM mailboxes WHERE id IN ({}) ORDER BY id{}",
+                places(chunk.len()),
+                tx.locking("mailboxes")
             );
             for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
                 let next = row.int(1)?;
@@ -132,7 +133,7 @@ impl Rows {
 
     pub(super) fn delivery(
         &mut self,
-        next: &Numbers,
+        next: &mut Next<'_>,
         mid: i64,
         envelope: &Envelope,
         recipient: &Planned,
@@ -150,11 +151,7 @@ impl Rows {
         let lane = lane(envelope.message.sender(), &recipient.address);
         let shard = shard(lane);
         // A reserved number is on its way already: nobody has to read it.
-        let seq = reserved.unwrap_or_else(|| {
-            let seq = next.next_seq();
-            next.note(shard, seq);
-            seq
-        });
+        let seq = reserved.unwrap_or_else(|| next.delivery(shard));
         self.topics.push(Topic::Queue);
         if let Some(wire) = wire {
             self.aliases.push(vec![wire.id.as_str().into(), mid.into()]);
@@ -206,38 +203,27 @@ impl Rows {
                     .bind(mid);
             tx.run(update).await?;
         }
-        tx.insert(
-            "INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers)",
-            10,
-            self.messages,
-        )
+        tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers)", self.messages))
         .await?;
-        tx.insert("INSERT INTO bodies (mid, body)", 2, self.bodies)
+        tx.insert(Insert::new("INSERT INTO bodies (mid, body)", self.bodies))
             .await?;
         let mut inbox = self.inbox;
         inbox.sort_by_key(|row| match (&row[0], &row[1]) {
             (Value::Int(mailbox), Value::Int(seq)) => (*mailbox, *seq),
             _ => (0, 0),
         });
-        tx.insert(
+        tx.insert(Insert::new(
             "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient)",
-            5,
             inbox,
-        )
+        ))
+        .await?;
+        tx.insert(Insert::new("INSERT INTO deliveries (seq, mid, recipient, party, lane, shard, destination, state, due_at, give_up_at, priority, wire_id, wire_key, wire_set)", self.deliveries))
         .await?;
         tx.insert(
-            "INSERT INTO deliveries (seq, mid, recipient, party, lane, shard, destination, state, due_at, give_up_at, priority, wire_id, wire_key, wire_set)",
-            14,
-            self.deliveries,
+            Insert::new("INSERT INTO wire_ids (wire_id, mid)", self.aliases)
+                .or("ON CONFLICT DO NOTHING"),
         )
         .await?;
-        tx.insert(
-            "INSERT OR IGNORE INTO wire_ids (wire_id, mid)",
-            2,
-            self.aliases,
-        )
-        .await?;
-        tx.insert(settled::INSERT, settled::WIDTH, self.settled)
-            .await
+        tx.insert(Insert::new(settled::INSERT, self.settled)).await
     }
 }

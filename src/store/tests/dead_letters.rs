@@ -7,7 +7,8 @@ use super::super::{
 };
 use super::queue::{abroad, at, rules};
 use super::{
-    Address, Bench, DeliveryStatus, Domain, ErrorCode, IdempotencyKey, MessageId, Party, to_queue,
+    Address, Bench, DeliveryStatus, Domain, ErrorCode, Home, IdempotencyKey, MessageId, Party,
+    to_queue,
 };
 
 const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
@@ -72,9 +73,9 @@ async fn two(bench: &Bench) -> MessageId {
     first
 }
 
-#[tokio::test]
-async fn dead_letters_are_listed_newest_first_and_found_by_filters() {
-    let bench = Bench::new().await;
+both!(dead_letters_are_listed_newest_first_and_found_by_filters);
+async fn dead_letters_are_listed_newest_first_and_found_by_filters(home: Home) {
+    let bench = Bench::at(home).await;
     let first = two(&bench).await;
     let address = |text: &str| Some(Address::parse(text).unwrap());
     let domain = Domain::parse("b.test").ok();
@@ -99,9 +100,9 @@ async fn dead_letters_are_listed_newest_first_and_found_by_filters() {
     assert_eq!(page.unwrap()[0].id, 2);
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_found_with_its_message() {
-    let bench = Bench::new().await;
+both!(a_dead_letter_is_found_with_its_message);
+async fn a_dead_letter_is_found_with_its_message(home: Home) {
+    let bench = Bench::at(home).await;
     let first = two(&bench).await;
     let found = bench.store.find_dead_letter(1).await.unwrap();
     let (letter, message) = found.unwrap();
@@ -118,9 +119,9 @@ async fn a_dead_letter_is_found_with_its_message() {
     assert!(bench.store.find_dead_letter(9).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_replayed_delivery_is_new_and_travels_under_a_fresh_identity() {
-    let bench = Bench::new().await;
+both!(a_replayed_delivery_is_new_and_travels_under_a_fresh_identity);
+async fn a_replayed_delivery_is_new_and_travels_under_a_fresh_identity(home: Home) {
+    let bench = Bench::at(home).await;
     let id = bench
         .dead("alice@a.test", "x@b.test", ErrorCode::RecipientUnavailable)
         .await;
@@ -149,9 +150,9 @@ async fn a_replayed_delivery_is_new_and_travels_under_a_fresh_identity() {
     assert_eq!(bench.one_status(&id).await, DeliveryStatus::Delivered);
 }
 
-#[tokio::test]
-async fn a_replay_ends_although_everything_fails_again() {
-    let bench = Bench::new().await;
+both!(a_replay_ends_although_everything_fails_again);
+async fn a_replay_ends_although_everything_fails_again(home: Home) {
+    let bench = Bench::at(home).await;
     let many = (0..600).map(|n| abroad(&format!("r{n}@b.test")));
     let send = bench.envelope("alice@a.test", None, "1");
     bench.accept(send, many.collect()).await;
@@ -173,9 +174,9 @@ async fn a_replay_ends_although_everything_fails_again() {
     assert_eq!(bench.letters(&DeadLetterFilter::default()).await.len(), 600);
 }
 
-#[tokio::test]
-async fn a_dropped_dead_letter_takes_its_message_once_nothing_else_speaks_of_it() {
-    let bench = Bench::new().await;
+both!(a_dropped_dead_letter_takes_its_message_once_nothing_else_speaks_of_it);
+async fn a_dropped_dead_letter_takes_its_message_once_nothing_else_speaks_of_it(home: Home) {
+    let bench = Bench::at(home).await;
     let id = bench
         .dead("alice@a.test", "x@b.test", ErrorCode::RecipientUnavailable)
         .await;
@@ -197,9 +198,9 @@ async fn a_dropped_dead_letter_takes_its_message_once_nothing_else_speaks_of_it(
     assert_eq!(bench.one_status(&young).await, DeliveryStatus::Failed);
 }
 
-#[tokio::test]
-async fn retention_forgets_a_dead_letter_with_all_that_goes_with_it() {
-    let bench = Bench::new().await;
+both!(retention_forgets_a_dead_letter_with_all_that_goes_with_it);
+async fn retention_forgets_a_dead_letter_with_all_that_goes_with_it(home: Home) {
+    let bench = Bench::at(home).await;
     let hook = bench.agent("hook").await;
     let send = bench.envelope("alice@a.test", None, "1");
     let (id, _) = bench
@@ -240,9 +241,9 @@ async fn retention_forgets_a_dead_letter_with_all_that_goes_with_it() {
     assert!(gone.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn what_is_replayed_is_not_forgotten_with_its_first_failure() {
-    let bench = Bench::new().await;
+both!(what_is_replayed_is_not_forgotten_with_its_first_failure);
+async fn what_is_replayed_is_not_forgotten_with_its_first_failure(home: Home) {
+    let bench = Bench::at(home).await;
     let id = bench
         .dead("alice@a.test", "x@b.test", ErrorCode::RecipientUnavailable)
         .await;
@@ -260,9 +261,9 @@ async fn what_is_replayed_is_not_forgotten_with_its_first_failure() {
     assert_eq!(bench.queue(&QueueFilter::default()).await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_domain_counts_as_known_for_thirty_days() {
-    let bench = Bench::new().await;
+both!(a_domain_counts_as_known_for_thirty_days);
+async fn a_domain_counts_as_known_for_thirty_days(home: Home) {
+    let bench = Bench::at(home).await;
     let domain = Domain::parse("b.test").unwrap();
     bench
         .store

@@ -7,8 +7,8 @@ use super::super::{
     Reason, Settlement, Step, WireIdentity, party_hash,
 };
 use super::{
-    Address, Bench, DeliveryStatus, Domain, ErrorCode, IdempotencyKey, MessageId, NOW, Party, Plan,
-    Planned, RetentionRules, Timestamp, Topic, new_agent, to_queue,
+    Address, Bench, DeliveryStatus, Domain, ErrorCode, Home, IdempotencyKey, MessageId, NOW, Party,
+    Plan, Planned, RetentionRules, Timestamp, Topic, new_agent, to_queue,
 };
 
 pub(super) fn at(seconds: u64) -> Timestamp {
@@ -96,9 +96,9 @@ fn changed(step: Step) -> (u64, bool) {
     (step.changed, step.next.is_some())
 }
 
-#[tokio::test]
-async fn a_held_delivery_stays_held_over_a_restart_and_comes_back_at_the_end() {
-    let bench = Bench::new().await;
+both!(a_held_delivery_stays_held_over_a_restart_and_comes_back_at_the_end);
+async fn a_held_delivery_stays_held_over_a_restart_and_comes_back_at_the_end(home: Home) {
+    let bench = Bench::at(home).await;
     let send = || bench.envelope("alice@a.test", None, "1");
     let (first, _) = bench.accept(send(), vec![abroad("x@b.test")]).await;
     let (second, _) = bench.accept(send(), vec![abroad("y@b.test")]).await;
@@ -149,9 +149,9 @@ async fn a_held_delivery_stays_held_over_a_restart_and_comes_back_at_the_end() {
     assert_eq!(bench.status(&second).await, [DeliveryStatus::Queued]);
 }
 
-#[tokio::test]
-async fn a_time_that_is_left_is_not_shortened_by_a_release() {
-    let bench = Bench::new().await;
+both!(a_time_that_is_left_is_not_shortened_by_a_release);
+async fn a_time_that_is_left_is_not_shortened_by_a_release(home: Home) {
+    let bench = Bench::at(home).await;
     let send = bench.envelope("alice@a.test", None, "1");
     bench.accept(send, vec![abroad("x@b.test")]).await;
     bench.store.hold(&ALL, Position::START).await.unwrap();
@@ -164,9 +164,9 @@ async fn a_time_that_is_left_is_not_shortened_by_a_release() {
     assert_eq!(bench.queue(&ALL).await[0].give_up_at, at(3_600));
 }
 
-#[tokio::test]
-async fn long_work_goes_in_steps_and_leaves_alone_what_comes_later() {
-    let bench = Bench::new().await;
+both!(long_work_goes_in_steps_and_leaves_alone_what_comes_later);
+async fn long_work_goes_in_steps_and_leaves_alone_what_comes_later(home: Home) {
+    let bench = Bench::at(home).await;
     let many = (0..1_100).map(|n| abroad(&format!("r{n}@b.test")));
     let send = bench.envelope("alice@a.test", None, "1");
     bench.accept(send, many.collect()).await;
@@ -207,9 +207,9 @@ async fn long_work_goes_in_steps_and_leaves_alone_what_comes_later() {
     assert_eq!(order, expected.collect::<Vec<_>>(), "in their old order");
 }
 
-#[tokio::test]
-async fn what_was_deferred_is_due_at_once_and_keeps_its_place() {
-    let bench = Bench::new().await;
+both!(what_was_deferred_is_due_at_once_and_keeps_its_place);
+async fn what_was_deferred_is_due_at_once_and_keeps_its_place(home: Home) {
+    let bench = Bench::at(home).await;
     for to in ["x@b.test", "y@b.test"] {
         let send = bench.envelope("alice@a.test", None, "1");
         bench.accept(send, vec![abroad(to)]).await;
@@ -263,9 +263,9 @@ async fn mixed(bench: &Bench) -> (MessageId, MessageId, i64) {
     (id, alias, hook)
 }
 
-#[tokio::test]
-async fn filters_find_what_they_name_and_nothing_else() {
-    let bench = Bench::new().await;
+both!(filters_find_what_they_name_and_nothing_else);
+async fn filters_find_what_they_name_and_nothing_else(home: Home) {
+    let bench = Bench::at(home).await;
     let (id, alias, hook) = mixed(&bench).await;
     let domain = |name: &str| Some(Domain::parse(name).unwrap());
     let address = |text: &str| Some(Address::parse(text).unwrap());
@@ -293,9 +293,9 @@ async fn filters_find_what_they_name_and_nothing_else() {
     }
 }
 
-#[tokio::test]
-async fn a_list_of_the_queue_shows_how_far_each_delivery_is() {
-    let bench = Bench::new().await;
+both!(a_list_of_the_queue_shows_how_far_each_delivery_is);
+async fn a_list_of_the_queue_shows_how_far_each_delivery_is(home: Home) {
+    let bench = Bench::at(home).await;
     mixed(&bench).await;
     let all = bench.queue(&ALL).await;
     assert_eq!(all[1].next_retry, Some(at(60)));
@@ -316,9 +316,9 @@ async fn a_list_of_the_queue_shows_how_far_each_delivery_is() {
     assert_eq!(states, [queued, QueueState::Held, queued]);
 }
 
-#[tokio::test]
-async fn a_deleted_agent_goes_when_the_queue_is_done_with_it() {
-    let bench = Bench::new().await;
+both!(a_deleted_agent_goes_when_the_queue_is_done_with_it);
+async fn a_deleted_agent_goes_when_the_queue_is_done_with_it(home: Home) {
+    let bench = Bench::at(home).await;
     let (hook, other) = (bench.agent("hook").await, bench.agent("other").await);
     for agent in [hook, other] {
         let send = bench.envelope("alice@a.test", None, "1");

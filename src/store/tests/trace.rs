@@ -6,8 +6,8 @@ use super::super::{BounceFate, Ending, Hop, Marks, Trace, WireIdentity};
 use super::dead_letters::failed;
 use super::queue::{abroad, at, deferred};
 use super::{
-    Bench, DeliveryStatus, Envelope, ErrorCode, IdempotencyKey, MessageId, Origin, Party, Trust,
-    to_inbox, to_queue,
+    Bench, DeliveryStatus, Envelope, ErrorCode, Home, IdempotencyKey, MessageId, Origin, Party,
+    Trust, to_inbox, to_queue,
 };
 
 fn party(id: i64, key: &str) -> Party {
@@ -56,9 +56,9 @@ async fn three_ways(bench: &Bench, hook: i64, bob: i64) -> MessageId {
     id
 }
 
-#[tokio::test]
-async fn the_operator_sees_every_hop_attempt_and_end() {
-    let bench = Bench::new().await;
+both!(the_operator_sees_every_hop_attempt_and_end);
+async fn the_operator_sees_every_hop_attempt_and_end(home: Home) {
+    let bench = Bench::at(home).await;
     let (hook, bob) = (bench.agent("hook").await, bench.agent("bob").await);
     let id = three_ways(&bench, hook, bob).await;
     for name in [id.clone(), MessageId::parse("wire-1").unwrap()] {
@@ -88,9 +88,9 @@ async fn the_operator_sees_every_hop_attempt_and_end() {
     }
 }
 
-#[tokio::test]
-async fn the_sender_sees_its_message_but_not_where_local_agents_listen() {
-    let bench = Bench::new().await;
+both!(the_sender_sees_its_message_but_not_where_local_agents_listen);
+async fn the_sender_sees_its_message_but_not_where_local_agents_listen(home: Home) {
+    let bench = Bench::at(home).await;
     let (alice, hook) = (bench.agent("alice").await, bench.agent("hook").await);
     let bob = bench.agent("bob").await;
     let id = three_ways(&bench, hook, bob).await;
@@ -108,9 +108,9 @@ async fn the_sender_sees_its_message_but_not_where_local_agents_listen() {
     assert_eq!(dead.dead_letter.as_ref().unwrap().id, None);
 }
 
-#[tokio::test]
-async fn a_recipient_sees_its_own_row_and_no_address() {
-    let bench = Bench::new().await;
+both!(a_recipient_sees_its_own_row_and_no_address);
+async fn a_recipient_sees_its_own_row_and_no_address(home: Home) {
+    let bench = Bench::at(home).await;
     let (hook, bob) = (bench.agent("hook").await, bench.agent("bob").await);
     let id = three_ways(&bench, hook, bob).await;
     let trace = bench.trace(&id, &party(hook, "hook@a.test")).await;
@@ -128,9 +128,9 @@ async fn a_recipient_sees_its_own_row_and_no_address() {
     assert!(nothing.hops.is_empty() && nothing.replies.is_empty());
 }
 
-#[tokio::test]
-async fn the_address_a_message_came_from_is_for_operators() {
-    let bench = Bench::new().await;
+both!(the_address_a_message_came_from_is_for_operators);
+async fn the_address_a_message_came_from_is_for_operators(home: Home) {
+    let bench = Bench::at(home).await;
     let bob = bench.agent("bob").await;
     let from: IpAddr = "203.0.113.9".parse().unwrap();
     let envelope = Envelope {
@@ -149,9 +149,9 @@ async fn the_address_a_message_came_from_is_for_operators() {
     assert_eq!(own.hops[0].accepted.remote, None);
 }
 
-#[tokio::test]
-async fn replies_are_seen_by_those_who_sent_or_got_them() {
-    let bench = Bench::new().await;
+both!(replies_are_seen_by_those_who_sent_or_got_them);
+async fn replies_are_seen_by_those_who_sent_or_got_them(home: Home) {
+    let bench = Bench::at(home).await;
     let (alice, bob) = (bench.agent("alice").await, bench.agent("bob").await);
     let eve = bench.agent("eve").await;
     let send = bench.envelope("alice@a.test", None, "1");

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::clock::TestClock;
+use crate::config::Database;
 use crate::envelope::{Origin, Trust};
 use crate::events::Events;
 use crate::net::{
@@ -138,7 +139,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let clock = TestClock::at(Timestamp::from_millis(NOW));
         let options = StoreOptions {
-            path: folder.path().join("amtpd.db"),
+            database: Database::Sqlite(folder.path().join("amtpd.db")),
         };
         let opened = store::open(
             &options,

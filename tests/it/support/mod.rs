@@ -7,6 +7,8 @@ pub mod dns;
 pub mod netns;
 pub mod peer;
 pub mod pki;
+#[path = "../../../src/store/tests/postgres/mod.rs"]
+pub mod postgres;
 pub mod relay;
 pub mod server;
 pub mod site;

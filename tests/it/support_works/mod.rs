@@ -6,5 +6,6 @@ mod http2;
 mod netns;
 mod peer;
 mod pki;
+mod postgres;
 mod relay;
 mod webhook;

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::super::samples::NOW;
 use super::super::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
 use crate::clock::{Clock, TestClock};
-use crate::config::Secret;
+use crate::config::{Database, Secret};
 use crate::discovery::Discovery;
 use crate::events::Events;
 use crate::net::{
@@ -151,7 +151,7 @@ impl Bench {
         let test = TestClock::at(NOW);
         let clock = Clock::over(test.clone());
         let options = StoreOptions {
-            path: folder.path().join("amtpd.db"),
+            database: Database::Sqlite(folder.path().join("amtpd.db")),
         };
         let metrics = Metrics::default();
         let (store, committer) = open(&options, Events::default(), metrics.clone(), clock.clone())

@@ -1,0 +1,290 @@
+//! One writing connection and the verbs that wait for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::accept::{self, Open};
+use super::super::error::{Failure, StoreError, failure};
+use super::super::sql::Connection;
+use super::link::{Ended, Link};
+use super::{Job, Patience, Tools};
+use crate::events::Topic;
+
+const BATCH_VERBS: usize = 512;
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// A batch that met another gateway's is repeated so often before a verb is blamed.
+const REPEATS: u32 = 20;
+/// A caller is told that the database is away after this time.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a lost database is called, at first and at most.
+const CALLS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Commits what is handed to it, batch by batch.
+pub(super) struct Worker {
+    link: Link,
+    jobs: mpsc::Receiver<Job>,
+    tools: Tools,
+    /// Taken from `jobs` and not in a batch yet: too large for the last one, or kept while the
+    /// database was away.
+    held: VecDeque<Job>,
+}
+
+impl Worker {
+    pub(super) const fn new(link: Link, jobs: mpsc::Receiver<Job>, tools: Tools) -> Self {
+        Self {
+            link,
+            jobs,
+            tools,
+            held: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        while let Some(first) = self.next(&stop).await {
+            let batch = self.gather(first);
+            self.commit(batch, &stop).await?;
+        }
+        self.link.close().await;
+        Ok(())
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Job> {
+        if let Some(job) = self.held.pop_front() {
+            return Some(job);
+        }
+        loop {
+            tokio::select! {
+                job = self.jobs.recv() => return job,
+                () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
+            }
+        }
+    }
+
+    /// The first job and all that wait behind it, up to the limits; what does not fit is held.
+    fn gather(&mut self, first: Job) -> Vec<Job> {
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH_VERBS && bytes < BATCH_BYTES {
+            let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
+                break;
+            };
+            bytes += job.bytes();
+            if bytes > BATCH_BYTES {
+                self.held.push_front(job);
+                break;
+            }
+            batch.push(job);
+        }
+        batch
+    }
+
+    /// Commits a batch, in halves where it fails as a whole.
+    async fn commit(
+        &mut self,
+        batch: Vec<Job>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut todo = vec![(batch, 0)];
+        while let Some((mut batch, repeats)) = todo.pop() {
+            let before = self.tools.clock.monotonic();
+            let error = match self.transaction(&mut batch).await {
+                (Ended::Committed(topics), lowest) => {
+                    let took = self.tools.clock.monotonic() - before;
+                    self.tools.metrics.commit(batch.len(), took);
+                    self.done(batch, (topics, lowest));
+                    continue;
+                }
+                (Ended::Failed(error), _) => error,
+                (Ended::Lost(topics, error), lowest) => {
+                    let topics = topics.map(|topics| (topics, lowest));
+                    let lost = Lost { topics, error };
+                    todo.extend(self.wait(batch, lost, stop).await.map(|batch| (batch, 0)));
+                    continue;
+                }
+            };
+            match self.judge(&error) {
+                Failure::Broken => {
+                    let rest = todo.into_iter().flat_map(|(batch, _)| batch);
+                    return Err(give_up(batch.into_iter().chain(rest), &error));
+                }
+                Failure::Full => batch
+                    .into_iter()
+                    .for_each(|job| job.finish(Err(StoreError::Full))),
+                Failure::Conflict if repeats < REPEATS => todo.push((batch, repeats + 1)),
+                Failure::Lost => {
+                    let lost = Lost {
+                        topics: None,
+                        error,
+                    };
+                    todo.extend(self.wait(batch, lost, stop).await.map(|batch| (batch, 0)));
+                }
+                Failure::Conflict | Failure::Statement if batch.len() > 1 => {
+                    let rest = batch.split_off(batch.len() / 2);
+                    todo.push((rest, 0));
+                    todo.push((batch, 0));
+                }
+                Failure::Conflict | Failure::Statement => blame(batch, error),
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, error: &sqlx::Error) -> Failure {
+        match failure(error) {
+            // A file does not come back by itself.
+            Failure::Lost if !self.link.is_shared() => Failure::Broken,
+            other => other,
+        }
+    }
+
+    /// Publishes what was committed, here and to other gateways, and answers.
+    fn done(&self, batch: Vec<Job>, (mut topics, lowest): (Vec<Topic>, i64)) {
+        self.tools.board.leave(&topics, lowest);
+        if self.tools.numbers.take_clipped() {
+            topics.push(Topic::Queue);
+        }
+        self.tools.events.publish(topics);
+        batch.into_iter().for_each(|job| job.finish(Ok(())));
+    }
+
+    /// How it ended, and below which number it brought forth no deliveries.
+    async fn transaction(&mut self, batch: &mut [Job]) -> (Ended, i64) {
+        let open = self.link.is_shared().then(|| self.tools.numbers.open());
+        let lowest = open.as_ref().map_or(0, Open::lowest);
+        let mut topics = Vec::new();
+        let begun = self.link.begin(self.tools.clock.now()).await;
+        let applied = match begun {
+            Ok(tx) => apply(tx, batch, &self.tools.numbers, &mut topics).await,
+            Err(error) => Err(error),
+        };
+        let ended = match applied {
+            Ok(()) => self.link.end(topics).await,
+            Err(error) => {
+                self.link.undo(&error).await;
+                Ended::Failed(error)
+            }
+        };
+        drop(open);
+        (ended, lowest)
+    }
+
+    /// Waits for a lost database. What was under way when it was lost is looked for; it comes back
+    /// where it has to be done again. Callers are told after a while, and later ones at once.
+    async fn wait(
+        &mut self,
+        batch: Vec<Job>,
+        mut lost: Lost,
+        stop: &CancellationToken,
+    ) -> Option<Vec<Job>> {
+        let since = self.tools.clock.monotonic();
+        tracing::warn!(error = %lost.error, "the database is lost; it is called until it answers");
+        let mut batch = Some(batch);
+        let mut pause = CALLS.0;
+        while !stop.is_cancelled() {
+            match self.link.call().await {
+                Ok(marked) => {
+                    self.present(true);
+                    tracing::info!("the database answers again");
+                    let batch = batch.unwrap_or_default();
+                    return match lost.topics.take() {
+                        Some(topics) if marked => {
+                            self.done(batch, topics);
+                            None
+                        }
+                        _ => Some(batch).filter(|batch| !batch.is_empty()),
+                    };
+                }
+                Err(error) => tracing::debug!(%error, "the database does not answer"),
+            }
+            if self.tools.clock.monotonic() - since >= PATIENCE {
+                self.present(false);
+                batch = batch.map(|batch| turn_away(batch, &lost.error));
+                self.turn_away_new(&lost.error);
+            }
+            tokio::select! {
+                () = self.tools.clock.wait(pause) => {}
+                () = stop.cancelled() => {}
+            }
+            pause = (pause * 2).min(CALLS.1);
+        }
+        let unavailable = || StoreError::Unavailable(lost.error.to_string());
+        let rest = batch.into_iter().flatten();
+        rest.for_each(|job| job.finish(Err(unavailable())));
+        None
+    }
+
+    fn present(&self, present: bool) {
+        let present_before = &self.tools.present;
+        present_before.store(present, std::sync::atomic::Ordering::Relaxed);
+        self.tools.metrics.store_present(present);
+    }
+
+    /// Answers those who came while the database is away, and keeps what must not be lost.
+    fn turn_away_new(&mut self, error: &sqlx::Error) {
+        let mut waiting: Vec<Job> = self.held.drain(..).collect();
+        while let Ok(job) = self.jobs.try_recv() {
+            waiting.push(job);
+        }
+        self.held.extend(turn_away(waiting, error));
+    }
+}
+
+/// A batch that was under way when the database was lost.
+struct Lost {
+    /// What it publishes if its commit turns out to be there; nothing where it had not come so far.
+    topics: Option<(Vec<Topic>, i64)>,
+    error: sqlx::Error,
+}
+
+/// Answers those of the jobs whose callers can come again; gives back the others.
+fn turn_away(jobs: Vec<Job>, error: &sqlx::Error) -> Vec<Job> {
+    let (away, kept): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .partition(|job| job.patience() == Patience::Short);
+    for job in away {
+        job.finish(Err(StoreError::Unavailable(error.to_string())));
+    }
+    kept
+}
+
+/// The verb that fails by itself.
+fn blame(batch: Vec<Job>, error: sqlx::Error) {
+    tracing::error!(error = %error, "a store verb failed");
+    let mut error = Some(error);
+    for job in batch {
+        job.finish(Err(error
+            .take()
+            .map_or(StoreError::Closed, StoreError::Database)));
+    }
+}
+
+fn give_up(jobs: impl Iterator<Item = Job>, error: &sqlx::Error) -> StoreError {
+    let cause = error.to_string();
+    jobs.for_each(|job| job.finish(Err(StoreError::Broken(cause.clone()))));
+    StoreError::Broken(cause)
+}
+
+async fn apply(
+    tx: &mut Connection,
+    batch: &mut [Job],
+    next: &accept::Numbers,
+    topics: &mut Vec<Topic>,
+) -> sqlx::Result<()> {
+    let mut accepting = Vec::new();
+    for job in batch {
+        match job {
+            Job::Verb(pending, follow_ups, _) => {
+                pending.apply(tx, topics).await?;
+                accepting.extend(follow_ups.iter_mut());
+            }
+            Job::Accept(job) => accepting.push(job.as_mut()),
+        }
+    }
+    if accepting.is_empty() {
+        return Ok(());
+    }
+    accept::apply(tx, &mut accepting, next, topics).await
+}
