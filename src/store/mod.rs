@@ -74,7 +74,7 @@ pub use postgres::inspect;
 pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
-pub use shards::{Claimed, SHARDS, ShardSet, shard_of};
+pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;
 pub use steps::{Position, Step};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};

@@ -187,7 +187,7 @@ impl Gateway {
         match self.renewal.take() {
             None if world.now >= self.next_renewal => {
                 let give_up = self.ledger.to_give_up(&self.idle);
-                let alone = self.ledger.ownership().gateways() == 1;
+                let alone = self.ledger.ownership().is_alone(world.now);
                 self.renewal = Some(Renewal::Sent(world.now, alone, give_up));
             }
             None => {}
