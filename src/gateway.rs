@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use thiserror::Error;
 
+use crate::admission::{Admission, AdmissionRules};
 use crate::auth::{Activity, Authenticator, SourceCheck};
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
@@ -42,6 +43,10 @@ const CUTTING: Duration = Duration::from_secs(1);
 
 /// The bodies being received hold at most this much memory together; more are asked to come again.
 const BODY_MEMORY: usize = 256 * 1024 * 1024;
+
+/// Requests at a time, of all kinds, for each connection that may be open: a waiting request takes
+/// some kilobytes.
+const REQUESTS: usize = 16;
 
 /// Why a gateway cannot start.
 #[derive(Debug, Error)]
@@ -102,6 +107,8 @@ impl Gateway {
         let options = StoreOptions { database };
         let (store, committer) =
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
+        let admission = admission(config, &clock, &metrics);
+        let committer = committer.reporting_to(&admission);
         let space = space(config, &metrics)?;
         let activity = Activity::default();
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
@@ -112,6 +119,7 @@ impl Gateway {
             store: &store,
             space: &space,
             outgoing: &outgoing,
+            admission: &admission,
         };
         let board = Board::new(clock.clone());
         let (intake, offers) = parts.intake();
@@ -125,7 +133,8 @@ impl Gateway {
             metrics.clone(),
             clock.clone(),
             draining,
-        );
+        )
+        .with_admission(admission.clone());
         let rate = AddressRate::new(
             config.limits.address_rate.count,
             config.limits.address_rate.period,
@@ -141,6 +150,7 @@ impl Gateway {
             activity.run(store.clone(), clock.clone(), work.stop()),
         );
         work.spawn("rate", endless(rate.clone().run(work.stop())));
+        work.spawn("admission", endless(admission.clone().run(work.stop())));
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
@@ -151,6 +161,7 @@ impl Gateway {
         let edge = Edge {
             clock: clock.clone(),
             metrics: metrics.clone(),
+            admission: Some(admission),
         };
         listeners.open(&doors, (api, health), &edge, &rate);
         let grace = config.limits.shutdown_grace;
@@ -202,6 +213,14 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
     Ok(())
 }
 
+fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
+    let rules = AdmissionRules {
+        commit_wait: config.limits.commit_wait,
+        requests: config.limits.connections.saturating_mul(REQUESTS),
+    };
+    Admission::new(rules, clock.clone(), metrics.admission().clone())
+}
+
 fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
     let file = config.store.database.file();
     let folder = file.map(|file| match file.parent() {
@@ -235,6 +254,12 @@ impl Listeners {
         let around = |router: Router| edge.clone().around(rate.clone().before(router));
         let public = around(http::router(api.clone(), health.clone(), Door::Public));
         doors.spawn("https", self.https.run(public, doors.stop()));
+        // Operators are never shed.
+        let edge = Edge {
+            admission: None,
+            ..edge.clone()
+        };
+        let around = |router: Router| edge.clone().around(rate.clone().before(router));
         if let Some(server) = self.admin {
             let router = around(http::router(api, health.clone(), Door::Admin));
             doors.spawn("admin", server.run(router, doors.stop()));
@@ -254,6 +279,7 @@ struct Parts<'a> {
     store: &'a Store,
     space: &'a Space,
     outgoing: &'a Outgoing,
+    admission: &'a Admission,
 }
 
 impl Parts<'_> {
@@ -298,8 +324,9 @@ impl Parts<'_> {
         let source = SourceCheck::new(self.outgoing.discovery.clone(), self.clock.clone());
         let stored = (self.store.clone(), self.space.clone());
         let tools = (self.clock.clone(), self.metrics.clone());
-        let intake =
-            Intake::new(stored, self.names(), rules, tools.0, tools.1).with_source_check(source);
+        let intake = Intake::new(stored, self.names(), rules, tools.0, tools.1)
+            .with_source_check(source)
+            .with_admission(self.admission.clone());
         let (express, offers) = Express::channel();
         match config.delivery.path {
             DeliveryPath::Durable => (intake, offers),

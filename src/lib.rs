@@ -19,6 +19,7 @@
 
 pub mod protocol;
 
+pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod envelope;

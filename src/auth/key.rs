@@ -21,6 +21,12 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// Whether a credential looks like a key of this kind, good or not.
+    #[must_use]
+    pub fn begins(self, credential: &str) -> bool {
+        credential.starts_with(self.prefix())
+    }
+
     const fn prefix(self) -> &'static str {
         match self {
             Self::Agent => "ak_",

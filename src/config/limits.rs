@@ -21,6 +21,9 @@ section! {
         recipients: usize as Count<1, 10_000> = "100",
         /// While the disk of the database has less space than this, messages are refused for the time being (503).
         min_free_disk: u64 as Space = "512MiB",
+        /// How long a message should take at most to be written while more comes than the gateway can
+        /// take. What would take longer is answered 503 at once, and asked to come again.
+        commit_wait: Duration as Period<1, { 60 * SECOND }> = "10ms",
         /// The most connections at a time, on each listener.
         connections: usize as Count<1, 1_000_000> = "10000",
         /// The most connections at a time from one address, on each listener; the addresses of an IPv6 /64

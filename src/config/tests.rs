@@ -330,8 +330,8 @@ fn values_that_are_needed_are_checked_too() {
         ),
         (
             &database,
-            "postgres://x/y",
-            "amtpd.yaml:6:14: store.url: \"postgres://x/y\" is not",
+            "mysql://x/y",
+            "amtpd.yaml:6:14: store.url: \"mysql://x/y\" is not",
         ),
         (
             &database,

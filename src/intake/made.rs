@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
-use super::{Intake, Refusal, minted};
+use super::{Intake, Refusal};
 use crate::envelope::{Envelope, KeySource, Origin, Trust, Verification};
-use crate::protocol::{ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile};
+use crate::protocol::{ErrorCode, Limits, Message, Profile};
 use crate::store::Acceptance;
 
 /// A message this gateway made.
@@ -43,11 +43,11 @@ impl Intake {
         self.judge(Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
-                None => minted(self.clock.mint_v7(), MessageId::parse),
+                None => self.clock.mint_v7().into(),
             },
             idempotency_key: match message.idempotency_key() {
                 Some(key) => key.clone(),
-                None => minted(uuid::Uuid::new_v4(), IdempotencyKey::parse),
+                None => uuid::Uuid::new_v4().into(),
             },
             // Nobody can repeat it, so no row is kept.
             key_source: KeySource::Minted,

@@ -1,7 +1,7 @@
 //! The door: everything that comes in is judged here, then stored with one verb.
 //!
 //! Order of checks (AMTP 1.0, sections 5.2 and 9): size and rate by address stand in the endpoint;
-//! then form, recipients, policy, commit. Judging writes nothing. On this path an answer is given
+//! then form, recipients, policy, room among those in flight, commit. Judging writes nothing. On this path an answer is given
 //! only after the commit: accepted means on disk.
 //!
 //! - A submission needs a credential for exactly its sender.
@@ -29,11 +29,12 @@ pub use receipt::{Receipt, Received, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
+use crate::admission::{Admission, Class, Entry};
 use crate::auth::{Presented, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
 use crate::protocol::{
-    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile,
+    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Priority, Profile,
 };
 use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
 use crate::telemetry::Metrics;
@@ -73,6 +74,7 @@ pub struct Intake {
     give_up: Duration,
     source: Option<SourceCheck>,
     express: Option<Express>,
+    admission: Option<Admission>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -104,6 +106,7 @@ impl Intake {
             give_up: rules.give_up,
             source: None,
             express: None,
+            admission: None,
             clock,
             metrics,
         }
@@ -120,6 +123,13 @@ impl Intake {
     #[must_use]
     pub fn with_express(mut self, express: Express) -> Self {
         self.express = Some(express);
+        self
+    }
+
+    /// Takes no more than `admission` lets in.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
         self
     }
 
@@ -141,15 +151,8 @@ impl Intake {
         self.limits.message_size + SUBMISSION_MARGIN
     }
 
-    /// Judges a message and stores it.
-    ///
-    /// # Errors
-    /// [`Refusal`]: nothing of it is stored.
-    pub async fn accept(&self, arrival: Arrival) -> Result<Receipt, Refusal> {
-        self.begin(arrival).await?.receipt().await
-    }
-
-    /// Takes what the gateway of `domain` at `remote` answered at once: mail of an address there.
+    /// Takes what the gateway of `domain` at `remote` answered at once: mail of an address there. It
+    /// is not shed: nobody would send it again, and what the queue has under way bounds it.
     ///
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
@@ -170,15 +173,25 @@ impl Intake {
         if Some(sender.domain()) != domain {
             return Err(Refusal::new(ErrorCode::AccessDenied));
         }
-        self.accept(arrival).await
+        self.take(arrival, None).await?.receipt().await
     }
 
     /// Judges a message and hands it to the store: messages are stored in the order of these
-    /// calls. What is given back answers when it is on disk.
+    /// calls. What is given back answers when it is on disk. `entry` is that of the request, with
+    /// its first message.
     ///
     /// # Errors
     /// [`Refusal`]: nothing of it is stored.
-    pub async fn begin(&self, arrival: Arrival) -> Result<Taken, Refusal> {
+    pub async fn begin(&self, arrival: Arrival, entry: Option<Entry>) -> Result<Taken, Refusal> {
+        let door = self.admission.as_ref();
+        self.take(arrival, door.map(|door| (door, entry))).await
+    }
+
+    async fn take(
+        &self,
+        arrival: Arrival,
+        door: Option<(&Admission, Option<Entry>)>,
+    ) -> Result<Taken, Refusal> {
         if !self.space.has_room() || !self.store.is_present() {
             return Err(Refusal::no_room());
         }
@@ -191,6 +204,10 @@ impl Intake {
         if origin == Origin::Peer && self.is_vouched_for(&acceptance.envelope, verify_by).await {
             acceptance.envelope.trust = Trust::Trusted;
             acceptance.envelope.verification = Verification::source_address(sender.domain());
+        }
+        if let Some((admission, entry)) = door {
+            let bytes = acceptance.envelope.message.raw().len();
+            acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, entry)?);
         }
         let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {
@@ -212,10 +229,16 @@ impl Intake {
             way: Way::Early(Vec::new()),
         };
         let way = match (&self.express, origin) {
-            (Some(express), Origin::Submission) => express.offer(&self.store, acceptance).await?,
+            (Some(express), Origin::Submission) if self.takes_early() => {
+                express.offer(&self.store, acceptance).await?
+            }
             _ => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
+    }
+
+    fn takes_early(&self) -> bool {
+        self.admission.as_ref().is_none_or(Admission::takes_early)
     }
 
     /// Whether the sender can be believed by where the request comes from; not once the time for
@@ -250,6 +273,7 @@ impl Intake {
             envelope,
             recipients,
             reserved: None,
+            place: None,
         })
     }
 
@@ -310,15 +334,12 @@ impl Intake {
         let received_at = self.clock.now();
         let (idempotency_key, key_source) = match message.idempotency_key() {
             Some(key) => (key.clone(), KeySource::Given),
-            None => (
-                minted(Uuid::new_v4(), IdempotencyKey::parse),
-                KeySource::Minted,
-            ),
+            None => (Uuid::new_v4().into(), KeySource::Minted),
         };
         Ok(Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
-                None => minted(self.clock.mint_v7(), MessageId::parse),
+                None => self.clock.mint_v7().into(),
             },
             idempotency_key,
             key_source,
@@ -353,6 +374,16 @@ impl Intake {
             });
         }
         Ok(planned)
+    }
+}
+
+/// What a message is when it comes to who is shed first.
+fn class(envelope: &Envelope) -> Class {
+    match (envelope.message.priority(), envelope.trust) {
+        (Priority::Low, _) => Class::Low,
+        (_, Trust::Local) => Class::Submission,
+        (_, Trust::Unverified) => Class::Unverified,
+        _ => Class::Verified,
     }
 }
 
@@ -416,8 +447,8 @@ impl<'a> Identities<'a> {
                 .given
                 .entry(domain.clone())
                 .or_insert_with(|| WireIdentity {
-                    id: minted(self.clock.mint_v7(), MessageId::parse),
-                    key: minted(Uuid::new_v4(), IdempotencyKey::parse),
+                    id: self.clock.mint_v7().into(),
+                    key: Uuid::new_v4().into(),
                     recipients: u32::try_from(
                         recipients.filter(|it| it.domain() == domain).count(),
                     )
@@ -427,8 +458,4 @@ impl<'a> Identities<'a> {
         }
         plan
     }
-}
-
-fn minted<T, E: std::fmt::Debug>(id: Uuid, parse: impl Fn(&str) -> Result<T, E>) -> T {
-    parse(&id.to_string()).expect("a UUID is a valid id")
 }

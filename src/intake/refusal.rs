@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::admission::Shed;
 use crate::protocol::{ErrorCode, MessageFault};
 use crate::store::StoreError;
 
 /// How long a sender is asked to wait when we are in trouble.
 const LATER: Duration = Duration::from_secs(30);
+/// The same when the trouble is only that too much comes.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Why nothing of a message is stored, in words for the other side.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// What only the log may say.
     pub cause: Option<String>,
+    /// Whether it is turned away only because too much comes: there may be very many of these.
+    pub shed: bool,
 }
 
 impl Refusal {
@@ -36,6 +41,7 @@ impl Refusal {
             details: None,
             retry_after: None,
             cause: None,
+            shed: false,
         }
     }
 
@@ -86,9 +92,24 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        let retry_after = match error {
+            StoreError::Busy => SOON,
+            _ => LATER,
+        };
         Self {
+            retry_after: Some(retry_after),
             cause: Some(error.to_string()),
-            ..Self::no_room()
+            ..Self::new(ErrorCode::TemporaryFailure)
+        }
+    }
+}
+
+impl From<Shed> for Refusal {
+    fn from(shed: Shed) -> Self {
+        Self {
+            retry_after: Some(shed.retry_after),
+            shed: true,
+            ..Self::new(ErrorCode::TemporaryFailure)
         }
     }
 }

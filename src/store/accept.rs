@@ -18,6 +18,7 @@ use super::identity::WireIdentity;
 use super::party_hash;
 pub(super) use super::shards::shard_of as shard;
 use super::sql::Connection;
+use crate::admission::Place;
 use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
@@ -34,6 +35,8 @@ pub struct Acceptance {
     pub recipients: Vec<Planned>,
     /// The number it has already, where it is on its way before it is on disk.
     pub reserved: Option<i64>,
+    /// Its place among those in flight, until it is written or refused.
+    pub place: Option<Place>,
 }
 
 /// One recipient and what was judged of it.

@@ -28,15 +28,20 @@ use super::accept::{self, AcceptJob};
 use super::error::StoreError;
 use super::notices::Board;
 use super::sql::Connection;
+use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::envelope::Origin;
 use crate::events::{Events, Topic};
 use crate::telemetry::Metrics;
 
 pub(super) use link::{Link, PostgresLink};
 use worker::Worker;
 
-/// Verbs that wait for one connection.
-const WAITING: usize = 4096;
+/// Messages that may wait for one connection; a quarter of it is not for submissions.
+const MESSAGES: usize = 4096;
+/// Verbs that have room when no message has. Those who ask for more of them wait; how many ask is
+/// bounded where they come from, by [`crate::admission`] and by what the queue has under way.
+const VERBS: usize = 4096;
 
 /// A future that borrows the transaction.
 pub(super) type InTransaction<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
@@ -161,22 +166,36 @@ impl Committing {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Hands a message over; what it gives back answers when the message is on disk. Messages
-    /// of one sender are stored in the order they are handed over.
-    pub(super) async fn begin_accept(
+    /// Hands a message over, without waiting for room; what it gives back answers when the message
+    /// is on disk. Messages of one sender are stored in the order they are handed over.
+    pub(super) fn begin_accept(
         &self,
         acceptance: accept::Acceptance,
     ) -> Result<Accepting, StoreError> {
         let mut hasher = DefaultHasher::new();
         acceptance.envelope.message.sender().hash(&mut hasher);
-        let turn = usize::try_from(hasher.finish() >> 8).unwrap_or(usize::MAX);
+        let worker = self.worker(usize::try_from(hasher.finish() >> 8).unwrap_or(usize::MAX));
+        let reserved = match acceptance.envelope.origin {
+            Origin::Submission => VERBS + MESSAGES / 4,
+            _ => VERBS,
+        };
+        if worker.capacity() <= reserved && !worker.is_closed() {
+            return Err(StoreError::Busy);
+        }
         let (job, answer) = AcceptJob::new(acceptance);
-        self.hand_over(turn, Job::Accept(Box::new(job))).await?;
-        Ok(Accepting(answer))
+        match worker.try_send(Job::Accept(Box::new(job))) {
+            Ok(()) => Ok(Accepting(answer)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(StoreError::Closed),
+        }
+    }
+
+    fn worker(&self, turn: usize) -> &mpsc::Sender<Job> {
+        &self.workers[turn % self.workers.len()]
     }
 
     async fn hand_over(&self, turn: usize, job: Job) -> Result<(), StoreError> {
-        self.workers[turn % self.workers.len()]
+        self.worker(turn)
             .send(job)
             .await
             .map_err(|_| StoreError::Closed)
@@ -211,12 +230,22 @@ struct Tools {
     clock: Clock,
     /// Whether the database is there.
     present: Arc<AtomicBool>,
+    admission: Option<Admission>,
 }
 
 /// The writers of the database: one for SQLite, several for PostgreSQL.
 pub struct Committer(Vec<Worker>);
 
 impl Committer {
+    /// Tells `admission` of every commit.
+    #[must_use]
+    pub fn reporting_to(mut self, admission: &Admission) -> Self {
+        for worker in &mut self.0 {
+            worker.report_to(admission.clone());
+        }
+        self
+    }
+
     /// A committer over writing connections.
     pub(super) fn new(
         links: Vec<Link>,
@@ -231,11 +260,12 @@ impl Committer {
             metrics,
             clock,
             present: present.clone(),
+            admission: None,
         };
         let (senders, workers): (Vec<_>, Vec<_>) = links
             .into_iter()
             .map(|link| {
-                let (sender, jobs) = mpsc::channel(WAITING);
+                let (sender, jobs) = mpsc::channel(MESSAGES + VERBS);
                 (sender, Worker::new(link, jobs, tools.clone()))
             })
             .unzip();

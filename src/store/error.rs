@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The disk is full or below the floor: the operator's matter, passes by itself once there is room.
     #[error("no room on the disk of the database")]
     Full,
+    /// More waits to be written than there is room for, or another process holds the database: passes.
+    #[error("the store is busy")]
+    Busy,
     /// The committer has stopped: the process is going down.
     #[error("the store is closed")]
     Closed,
@@ -82,6 +85,8 @@ pub(super) enum Failure {
     Conflict,
     /// The database went away or takes no writes: find it again, then repeat.
     Lost,
+    /// Another process writes, for longer than we wait: refuse this batch, go on.
+    Locked,
     /// A statement was refused: find the verb that is to blame.
     Statement,
 }
@@ -110,10 +115,11 @@ pub(super) fn failure(error: &sqlx::Error) -> Failure {
     }
 }
 
-/// SQLite's primary result codes: 13 FULL; 10 IOERR, 11 CORRUPT, 26 NOTADB, 14 CANTOPEN, 8 READONLY
+/// SQLite's primary result codes: 5 BUSY, 6 LOCKED; 13 FULL; 10 IOERR, 11 CORRUPT, 26 NOTADB, 14 CANTOPEN, 8 READONLY
 /// leave unknown what a later write would do.
 const fn sqlite(extended: i32) -> Failure {
     match extended & 0xff {
+        5 | 6 => Failure::Locked,
         13 => Failure::Full,
         8 | 10 | 11 | 14 | 26 => Failure::Broken,
         _ => Failure::Statement,
@@ -163,6 +169,7 @@ mod tests {
     fn an_error_of_the_disk_ends_the_process() {
         assert_eq!(sqlite(13), Failure::Full);
         assert_eq!(sqlite(10 | (4 << 8)), Failure::Broken);
-        assert_eq!(sqlite(5), Failure::Statement);
+        assert_eq!(sqlite(5), Failure::Locked);
+        assert_eq!(sqlite(19), Failure::Statement);
     }
 }

@@ -124,9 +124,10 @@ impl Store {
     /// Hands a judged message over: messages are stored in the order of these calls.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] when the process is going down.
+    /// [`StoreError::Busy`] when too many wait already; [`StoreError::Closed`] when the process is
+    /// going down.
     pub async fn begin_accept(&self, acceptance: Acceptance) -> Result<Accepting, StoreError> {
-        self.0.committing.begin_accept(acceptance).await
+        self.0.committing.begin_accept(acceptance)
     }
 
     /// Asks the database for a sign of life.

@@ -44,6 +44,7 @@ macro_rules! both {
 mod dead_letters;
 mod postgres;
 mod queue;
+mod shared;
 mod trace;
 
 const NOW: i64 = 1_800_000_000_000;
@@ -168,6 +169,7 @@ impl Bench {
                 envelope,
                 recipients,
                 reserved: None,
+                place: None,
             })
             .await
             .unwrap()
@@ -284,6 +286,7 @@ async fn many_at_once_keep_positions_without_gaps(home: Home) {
                         envelope,
                         recipients,
                         reserved: None,
+                        place: None,
                     })
                     .await
                     .unwrap()
@@ -317,6 +320,7 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts(home: Home) {
         envelope: bench.envelope("alice@a.test", Some("k"), "2"),
         recipients: to_bob(),
         reserved: None,
+        place: None,
     };
     assert_eq!(bench.store.accept(other).await.unwrap(), Decision::Conflict);
     let more = vec![to_inbox("bob@a.test", bob), to_inbox("eve@a.test", eve)];
@@ -348,6 +352,7 @@ async fn equal_keys_in_one_batch_are_one_message(home: Home) {
                         envelope,
                         recipients,
                         reserved: None,
+                        place: None,
                     })
                     .await
                     .unwrap()

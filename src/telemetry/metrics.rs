@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::admission_metrics::AdmissionMetrics;
 use super::queue_metrics::QueueMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
@@ -128,6 +129,7 @@ struct Series {
     store_present: Gauge,
     certificate_expiry: Gauge,
     queue: QueueMetrics,
+    admission: AdmissionMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -245,6 +247,7 @@ impl Metrics {
                 "When the certificate in use expires, in seconds since 1970",
             ),
             queue: QueueMetrics::register(r),
+            admission: AdmissionMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -278,6 +281,12 @@ impl Metrics {
     #[must_use]
     pub fn queue(&self) -> &QueueMetrics {
         &self.0.queue
+    }
+
+    /// The series of overload.
+    #[must_use]
+    pub fn admission(&self) -> &AdmissionMetrics {
+        &self.0.admission
     }
 
     /// A request was refused with this code.

@@ -5,11 +5,13 @@
 //! - [`Metrics`] are counted through typed methods and shown as OpenMetrics text.
 //! - On the [`Board`] every worker keeps one short line about what it does.
 
+mod admission_metrics;
 mod board;
 mod log;
 mod metrics;
 mod queue_metrics;
 
+pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};

@@ -5,6 +5,7 @@ use std::process::Command;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::small_disk::SmallDisk;
 use crate::support::{Agent, Daemon, amtpd, pause, words};
 
 async fn send(daemon: &Daemon, from: &Agent, payload: Value) -> (StatusCode, Value) {
@@ -162,37 +163,6 @@ async fn until(daemon: &Daemon, alice: &Agent, wanted: StatusCode) {
         pause(std::time::Duration::from_millis(50)).await;
     }
     panic!("never answered {wanted}");
-}
-
-/// A file system of 32 MiB in memory; mounting one takes root, as the test command has it.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=32m", "amtpd-test"])
-            .arg(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            done.status.success(),
-            "cannot mount a small disk (run as root): {}",
-            words(&done)
-        );
-        Self(folder)
-    }
-
-    fn path(&self) -> &str {
-        self.0.path().to_str().unwrap()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the gateway may still hold its files for a moment.
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
 }
 
 #[tokio::test]

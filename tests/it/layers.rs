@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const GROUND: &str = "protocol envelope config clock events net tls telemetry";
+const GROUND: &str = "protocol admission envelope config clock events net tls telemetry";
 const ALL: &str = "store policy schema discovery auth mime workflow task intake transport live queue \
                    endpoint gateway lifecycle cli";
 
@@ -36,7 +36,7 @@ fn may_use(module: &str) -> Option<Vec<&'static str>> {
     let above = match module {
         "protocol" => return Some(Vec::new()),
         "clock" | "events" | "envelope" => return Some(vec!["protocol"]),
-        "config" | "net" | "tls" | "telemetry" => "",
+        "admission" | "config" | "net" | "tls" | "telemetry" => "",
         _ => LAYERS.iter().find(|(name, _)| *name == module)?.1,
     };
     Some(

@@ -5,8 +5,10 @@
 mod crash;
 mod daemon;
 mod doctor;
+mod failing_disk;
 mod federation;
 mod layers;
+mod overload;
 mod quickstart;
 mod support;
 mod support_works;

@@ -1,76 +1,193 @@
-//! The ceiling: a bare server of the same stack.
+//! The ceiling: a bare server of the same stack, in a process of its own as the gateway is.
+//!
+//! It reads the body and parses it as far as a gateway must (members by name, the payload as it
+//! stands), looks the bearer token up and answers with a receipt of a few members. It does nothing
+//! else: no limits, no metrics, no ids, no disk. Windows are as large as the gateway's.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bytes::Bytes;
+use clap::Args;
+use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 
-/// Starts it on a free port with this certificate; it answers to any of the gateway's keys.
-pub(crate) async fn start(certificate: &[u8], key: &[u8]) -> Result<SocketAddr> {
-    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()?;
+use crate::daemon::Agent;
+use crate::process::Process;
+
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// A running bare server. It ends with this value, and with this program.
+pub(crate) struct Bare {
+    process: Child,
+    address: SocketAddr,
+    _alive: ChildStdin,
+}
+
+impl Bare {
+    /// Starts one with this certificate that knows these agents.
+    pub(crate) fn start(certificate: &Path, key: &Path, agents: &[Agent]) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg("bare")
+            .args([certificate, key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut input = process.stdin.take().context("no input")?;
+        for agent in agents {
+            writeln!(input, "{}", agent.authorization)?;
+        }
+        writeln!(input)?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("no output")?).read_line(&mut line)?;
+        Ok(Self {
+            process,
+            address: line.trim().parse().context("the bare server ended")?,
+            _alive: input,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.process.id())
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The bare server itself
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// Takes the tokens it knows from standard input, says where it listens, and serves until the input ends.
+#[allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "its starter reads it; no part of the gateway"
+)]
+pub(crate) async fn execute(options: Options) -> Result<()> {
+    let mut tokens = HashSet::new();
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        tokens.insert(line);
+    }
+    let acceptor = acceptor(&options)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let app = Router::new()
+        .route("/v1/messages", post(answer))
+        .with_state(Arc::new(tokens));
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        // Nothing more comes: the starter holds the other end until it ends.
+        std::io::stdin().lines().for_each(drop);
+        drop(ended);
+    });
+    let serving = async {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(serve(tcp, acceptor.clone(), app.clone()));
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        _ = end => {}
+    }
+    Ok(())
+}
+
+fn acceptor(options: &Options) -> Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_file_iter(&options.certificate)?.collect::<Result<_, _>>()?;
     let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?;
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(&options.key)?)?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let tasks = TaskTracker::new();
-    let app = Router::new()
-        .route("/v1/messages", post(answer))
-        .with_state("Bearer ak_");
-    tasks.clone().spawn(async move {
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
-        while let Ok((tcp, _)) = listener.accept().await {
-            let (acceptor, app) = (acceptor.clone(), app.clone());
-            tasks.spawn(async move {
-                drop(tcp.set_nodelay(true));
-                let Ok(stream) = acceptor.accept(tcp).await else {
-                    return;
-                };
-                let service = TowerToHyperService::new(app);
-                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                drop(
-                    builder
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await,
-                );
-            });
-        }
-    });
-    Ok(address)
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, app: Router) {
+    drop(tcp.set_nodelay(true));
+    let Ok(stream) = acceptor.accept(tcp).await else {
+        return;
+    };
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let service = TowerToHyperService::new(app);
+    drop(
+        builder
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
+}
+
+/// What is read of a message.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    sender: Cow<'a, str>,
+    #[serde(borrow)]
+    recipients: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Receipt {
+    status: &'static str,
+    recipients: usize,
 }
 
 async fn answer(
-    State(prefix): State<&'static str>,
+    State(tokens): State<Arc<HashSet<String>>>,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, axum::Json<Value>) {
+) -> (StatusCode, axum::Json<Receipt>) {
     let known = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with(prefix));
-    let read: Result<Value, _> = serde_json::from_slice(&body);
-    match read {
-        Ok(message) if known => (
-            StatusCode::ACCEPTED,
-            axum::Json(json!({ "status": "accepted", "sender": message["sender"] })),
-        ),
-        _ => (StatusCode::BAD_REQUEST, axum::Json(Value::Null)),
-    }
+        .is_some_and(|value| tokens.contains(value));
+    let read: Result<Message, _> = serde_json::from_slice(&body);
+    let (code, status, recipients) = match read {
+        Ok(it) if known && it.sender.contains('@') && !it.payload.get().is_empty() => {
+            (StatusCode::ACCEPTED, "accepted", it.recipients.len())
+        }
+        _ => (StatusCode::BAD_REQUEST, "refused", 0),
+    };
+    (code, axum::Json(Receipt { status, recipients }))
 }

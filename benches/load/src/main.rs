@@ -1,60 +1,84 @@
 //! `amtp-load`: each figure of the gateway beside its ceiling, in one run.
 //!
-//! The ceiling is a bare server of the same stack that reads and parses the body, checks the bearer
-//! token and answers. Runs alternate in pairs, so that a noisy machine disturbs both alike.
-//!
-//! `amtp-load between` measures two gateways, one of which sends to the other, near and far.
+//! Everything is started here, in processes of its own: the real gateway with agents and keys, and
+//! the ceiling, a bare server of the same stack. Runs alternate in pairs, so that a noisy machine
+//! disturbs both alike. Every accepted message is found again.
 
 mod bare;
-mod between;
+mod bench;
+mod charts;
 mod client;
 mod clock;
+mod cluster;
 mod daemon;
-mod gateway;
+mod far;
+mod figures;
+mod h2;
+mod hooks;
+mod ledger;
+mod load;
+mod metrics;
+mod process;
 mod report;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
-use client::{Load, Measured};
+use bench::Bench;
+use figures::{accept, between, immediate, inbox, postgres, restart, webhook};
+use report::{Figure, Machine, Report};
 
-/// Measures accepted messages a second beside a bare server of the same stack.
+/// Measures the gateway: each figure beside its ceiling, as ratios of paired runs.
+///
+/// Without a figure all of them are measured. The ceiling is a bare server of the same stack (axum
+/// on hyper, rustls with ring, HTTP/2) that reads and parses the message, looks the bearer token up
+/// and answers. The load, the gateway and the ceiling share this machine.
+///
+/// Every accepted message is counted and found again, and the order of each pair of agents is
+/// checked: a figure whose messages are not all there is an error.
 #[derive(Debug, Parser)]
-#[command(name = "amtp-load", version, args_conflicts_with_subcommands = true)]
+#[command(name = "amtp-load", version)]
 struct Options {
     #[command(subcommand)]
-    other: Option<Figure>,
-    /// Seconds of each run
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
-    /// Pairs of runs
-    #[arg(long, default_value_t = 5)]
-    pairs: usize,
-    /// Requests in flight
-    #[arg(long, default_value_t = 128)]
-    in_flight: usize,
-    /// Sending agents
-    #[arg(long, default_value_t = 8)]
-    senders: usize,
-    /// Bytes of a message's payload
-    #[arg(long, default_value_t = 1024)]
-    body: usize,
-    /// The gateway; else the amtpd beside this program
-    #[arg(long, value_name = "FILE")]
-    gateway_binary: Option<PathBuf>,
-    /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    figure: Option<Which>,
+    #[command(flatten)]
+    options: bench::Setup,
 }
 
-/// Another figure than the accepted messages.
-#[derive(Debug, Subcommand)]
-enum Figure {
-    Between(between::Options),
+#[derive(Debug, Clone, Subcommand)]
+enum Which {
+    /// Messages accepted a second into inboxes, each on disk before its 202 (SQLite)
+    ///
+    /// Also its p50, p95 and p99 at half that rate: messages are sent at given moments whatever
+    /// became of those before, and a latency counts from that moment. And processor time, bytes
+    /// written and bytes kept for each message.
+    Accept,
+    /// Messages accepted a second for agents with webhooks, where `delivery.path` is `immediate`
+    ///
+    /// The webhooks are in this program and answer at once. Also what arrives there a second.
+    Immediate,
+    /// Messages a second from one gateway to another, on disk at both, order kept
+    ///
+    /// The time ends when the first gateway knows that the second has all of them. Once with
+    /// batches, once with one message a request.
+    Between,
+    /// Messages read and acknowledged a second by several agents that poll, a page at a time
+    Inbox,
+    /// Messages a second from a full queue to webhooks that answer at once
+    Webhook,
+    /// As `accept` on PostgreSQL, with one gateway and with two over one database
+    ///
+    /// Starts a database server of its own and throws it away. Its programs must be installed.
+    Postgres,
+    /// The time until ready, and memory, with a long queue, beside those of an empty store
+    Restart,
+    /// One pair of agents at two gateways, near and far from each other
+    Far(far::Options),
+    #[command(hide = true)]
+    Bare(bare::Options),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +86,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(execute(Options::parse())));
+        .and_then(|runtime| runtime.block_on(until_stopped(Options::parse())));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,72 +96,83 @@ fn main() -> ExitCode {
     }
 }
 
-/// One pair of runs.
-#[derive(Debug, serde::Serialize)]
-struct Pair {
-    bare: Measured,
-    accept: Measured,
-    ratio: f64,
-}
-
-async fn execute(mut options: Options) -> Result<()> {
-    match options.other.take() {
-        Some(Figure::Between(options)) => between::execute(options).await,
-        None => accept(options).await,
+/// A signal ends everything that was started, because it ends with the values that hold it.
+async fn until_stopped(options: Options) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = execute(options) => outcome,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = terminate.recv() => anyhow::bail!("terminated"),
     }
 }
 
-async fn accept(options: Options) -> Result<()> {
-    let binary = binary(options.gateway_binary.as_deref(), "--gateway-binary")?;
-    let gateway = gateway::Gateway::start(&binary, options.senders).await?;
-    let bare = bare::start(gateway.certificate(), gateway.key()).await?;
-    let load = Load {
-        in_flight: options.in_flight,
-        time: Duration::from_secs(options.seconds),
-        payload: options.body,
-    };
-    let mut pairs = Vec::new();
-    for number in 0..options.pairs {
-        report::progress(number, options.pairs, "bare server");
-        let ceiling = client::run(&load, gateway.roots(), bare, gateway.senders()).await?;
-        report::progress(number, options.pairs, "accept");
-        let accept =
-            client::run(&load, gateway.roots(), gateway.address(), gateway.senders()).await?;
-        let ratio = accept.rate / ceiling.rate;
-        pairs.push(Pair {
-            bare: ceiling,
-            accept,
-            ratio,
-        });
+async fn execute(options: Options) -> Result<()> {
+    match options.figure {
+        Some(Which::Bare(options)) => bare::execute(options).await,
+        Some(Which::Far(far)) => far::execute(far, &Bench::new(options.options)?).await,
+        Some(figure) => measure(&[figure], Bench::new(options.options)?).await,
+        None => {
+            let all = [
+                Which::Accept,
+                Which::Immediate,
+                Which::Between,
+                Which::Inbox,
+                Which::Webhook,
+                Which::Postgres,
+                Which::Restart,
+            ];
+            measure(&all, Bench::new(options.options)?).await
+        }
     }
-    let accepted: u64 = pairs.iter().map(|pair| pair.accept.answered).sum();
-    let stored = gateway.stored().await.context("counting what is stored")?;
-    ensure!(
-        stored == accepted,
-        "{accepted} messages were accepted, {stored} are in the inboxes"
-    );
-    let disk = gateway.stop()?;
-    let figures = report::Figures::of(pairs, stored, disk);
-    report::table(&figures);
-    write_json(options.json.as_deref(), &figures)
 }
 
-/// The gateway to measure: the one named, or the one beside this program.
-fn binary(named: Option<&Path>, option: &str) -> Result<PathBuf> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => std::env::current_exe()?.with_file_name("amtpd"),
+async fn measure(which: &[Which], bench: Bench) -> Result<()> {
+    let mut report = Report {
+        machine: Machine::here(),
+        figures: Vec::new(),
+        failed: Vec::new(),
     };
-    ensure!(
-        path.exists(),
-        "{} is not there: build it, or give {option}",
-        path.display()
-    );
-    Ok(path)
+    for which in which {
+        let (name, outcome) = one(which, &bench).await;
+        match outcome {
+            Ok(mut figures) => report.figures.append(&mut figures),
+            Err(error) => {
+                report::left_out(name, &error);
+                report.failed.push((name, format!("{error:#}")));
+            }
+        }
+    }
+    report::table(&report);
+    bench::write_json(bench.options.json.as_deref(), &report)?;
+    if let Some(folder) = &bench.options.charts {
+        charts::write(&report, folder)?;
+    }
+    let failed = report.failed.len();
+    ensure!(failed == 0, "{failed} figures could not be measured");
+    Ok(())
 }
 
-fn write_json(path: Option<&Path>, figures: &impl serde::Serialize) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, serde_json::to_string_pretty(figures)?)
-        .with_context(|| path.display().to_string())
+async fn one(which: &Which, bench: &Bench) -> (&'static str, Result<Vec<Figure>>) {
+    match which {
+        Which::Accept => ("accept", accept::measure(bench).await),
+        Which::Immediate => ("immediate", immediate::measure(bench).await),
+        Which::Between => ("between", between::measure(bench).await),
+        Which::Inbox => ("inbox", inbox::measure(bench).await),
+        Which::Webhook => ("webhook", webhook::measure(bench).await),
+        Which::Postgres => ("postgres", postgres::measure(bench).await),
+        Which::Restart => ("restart", restart::measure(bench).await),
+        Which::Far(_) | Which::Bare(_) => ("", Ok(Vec::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Options;
+
+    #[test]
+    fn the_options_go_together() {
+        Options::command().debug_assert();
+    }
 }

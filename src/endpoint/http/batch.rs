@@ -1,7 +1,7 @@
 //! `POST /v1/messages/batch`: many messages in one request, one JSON object a line.
 //!
 //! They are applied in order, and each has a line of its own in the answer: a line that is refused
-//! does not stop the others. At most 200 messages and 4 MiB; the body may be compressed with gzip
+//! does not stop the others, unless it is because the gateway is busy. At most 200 messages and 4 MiB; the body may be compressed with gzip
 //! or zstd, and counts as it is when unpacked.
 
 use std::io::Read;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::Api;
+use super::admit::entry;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival};
@@ -76,8 +77,15 @@ pub(super) async fn post(
     let verify_by = api.clock.monotonic() + VERIFICATION;
     let mut taken: Vec<Result<Taken, Refusal>> = Vec::with_capacity(lines.len());
     for raw in lines {
+        // What comes after a line that is shed is not tried: it would overtake it.
+        if let Some(Err(refusal)) = taken.last()
+            && refusal.shed
+        {
+            taken.push(Err(refusal.clone()));
+            continue;
+        }
         let arrival = arrival(&extensions, presented.clone(), (raw, verify_by))?;
-        taken.push(api.intake.begin(arrival).await);
+        taken.push(api.intake.begin(arrival, entry(&extensions)).await);
     }
     let mut answer = Vec::with_capacity(256 * taken.len());
     for line in taken {

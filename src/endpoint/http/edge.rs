@@ -2,6 +2,7 @@
 //!
 //! - A request gets a [`RequestId`]: it stands in the request's extensions, in the answer's
 //!   `X-Request-ID`, in every error body and in the log.
+//! - What the gateway is too busy for is refused before its body is read ([`super::admit`]).
 //! - A request that names a protocol version other than 1.x is refused before any handler sees it
 //!   (AMTP 1.0, section 4.2).
 //! - Whatever failed (a handler, the router, an extractor, a panic) answers with the AMTP error
@@ -22,9 +23,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use tracing::Instrument;
 
+use super::admit::admit;
 use super::error::ApiError;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::server::{Connection, ForwardedFault};
+use crate::admission::{Admission, Presence};
 use crate::clock::Clock;
 use crate::protocol::ErrorCode;
 use crate::telemetry::{HttpAnswer, Metrics};
@@ -55,6 +58,8 @@ pub struct Edge {
     pub clock: Clock,
     /// Counts.
     pub metrics: Metrics,
+    /// Who may come in while the gateway is busy; everybody where there is none.
+    pub admission: Option<Admission>,
 }
 
 impl Edge {
@@ -78,9 +83,10 @@ async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     request.extensions_mut().insert(seen.id.clone());
     let flight = edge.metrics.request_in_flight();
     let span = tracing::info_span!("request", request.id = seen.id.as_str());
-    let answer = match refusal(&request) {
-        Some(error) => error.into_response(),
-        None => unpanicked(next.run(request)).instrument(span).await,
+    let answer = match admitted(&edge, &mut request) {
+        Err(error) => error.into_response(),
+        // Who is admitted is present until the answer's head is there.
+        Ok(_presence) => unpanicked(next.run(request)).instrument(span).await,
     };
     let (mut answer, error) = translated(answer).await;
     if let Some(error) = &error {
@@ -91,6 +97,13 @@ async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     seen.dress(answer.headers_mut());
     seen.note(&edge, answer.status(), error.as_ref());
     answer
+}
+
+fn admitted(edge: &Edge, request: &mut Request) -> Result<Option<Presence>, ApiError> {
+    match refusal(request) {
+        Some(error) => Err(error),
+        None => Ok(admit(edge.admission.as_ref(), request)?),
+    }
 }
 
 /// What no handler is to see.
@@ -253,6 +266,8 @@ impl Seen {
         }
         match status {
             StatusCode::INTERNAL_SERVER_ERROR => line!(error),
+            // A line for each would be load itself; that there are many is logged where they are shed.
+            _ if error.is_some_and(ApiError::is_shed) => line!(debug),
             status if status.is_server_error() => line!(info),
             _ => line!(debug),
         }

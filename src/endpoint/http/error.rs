@@ -33,6 +33,7 @@ struct More {
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
     cause: Option<String>,
+    shed: bool,
 }
 
 impl ApiError {
@@ -81,6 +82,16 @@ impl ApiError {
     #[must_use]
     pub fn cause(self, cause: impl Display) -> Self {
         self.with(|more| more.cause = Some(cause.to_string()))
+    }
+
+    /// Says that it is refused only because too much comes.
+    #[must_use]
+    pub fn shed(self) -> Self {
+        self.with(|more| more.shed = true)
+    }
+
+    pub(super) fn is_shed(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.shed)
     }
 
     /// The code.

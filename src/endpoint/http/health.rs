@@ -13,6 +13,7 @@ use axum::{Json as Answer, Router};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::protocol::Timestamp;
 use crate::store::{Space, Store};
@@ -33,6 +34,7 @@ pub struct Health {
     clock: Clock,
     draining: CancellationToken,
     identity: TlsIdentity,
+    admission: Option<Admission>,
     last: Arc<Mutex<Option<(Duration, bool)>>>,
 }
 
@@ -71,7 +73,22 @@ impl Health {
             clock,
             draining,
             identity,
+            admission: None,
             last: Arc::default(),
+        }
+    }
+
+    /// Tells also whether `admission` sheds.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    fn load(&self) -> &'static str {
+        match self.admission.as_ref().is_some_and(Admission::is_shedding) {
+            true => "shedding",
+            false => "ok",
         }
     }
 
@@ -144,6 +161,8 @@ async fn ready(State(health): State<Health>) -> Response {
             ("database", if database { "ok" } else { "unreachable" }),
             ("disk", if room { "ok" } else { "disk_full" }),
             ("listeners", if staying { "ok" } else { "draining" }),
+            // It takes what it can: to send all elsewhere would only move the load.
+            ("load", health.load()),
         ]),
     };
     let status = if ready {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
+use axum::http::Extensions;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::admit::entry;
 use super::cursor;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, Json, Params, invalid_field, span};
@@ -36,6 +38,7 @@ pub(super) async fn list(
     State(api): Gate,
     Caller(presented): Caller,
     Path(address): Path<String>,
+    extensions: Extensions,
     params: Params,
 ) -> Result<Answer<InboxView>, ApiError> {
     let (mailbox, owner) = mailbox(presented, &address)?;
@@ -62,6 +65,8 @@ pub(super) async fn list(
         if !page.items.is_empty() || left.is_zero() {
             break page;
         }
+        // Who only waits does not count among those who read.
+        drop(entry(&extensions));
         tokio::select! {
             _ = api.clock.within(left, arrivals.changed()) => {}
             () = api.draining.cancelled() => break page,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Api;
+use super::admit::entry;
 use super::cursor;
 use super::error::ApiError;
 use super::extract::{Caller, Gate, Known, MessageBody, Params, invalid_field};
@@ -104,7 +105,7 @@ pub(super) async fn post(
     let acknowledge = params.number("ack", 0..=1, 0)? == 1;
     let verify_by = api.clock.monotonic() + VERIFICATION;
     let arrival = arrival(&extensions, presented, (raw, verify_by))?;
-    let taken = api.intake.begin(arrival).await?;
+    let taken = api.intake.begin(arrival, entry(&extensions)).await?;
     let (sender, may_wait) = (taken.sender().clone(), taken.is_believed());
     let receipt = taken.receipt().await?;
     let asked = Asked {

@@ -1,6 +1,7 @@
 //! The HTTP endpoint: every route in one list, typed extraction in, the AMTP error body out.
 
 mod admin;
+mod admit;
 mod agent_cursor;
 mod batch;
 mod capabilities;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::ApiError;
+use crate::admission::Shed;
 use crate::intake::Refusal;
 use crate::protocol::ErrorCode;
 use crate::store::StoreError;
@@ -25,7 +26,16 @@ impl From<Refusal> for ApiError {
         if let Some(cause) = refusal.cause {
             error = error.cause(cause);
         }
-        error
+        match refusal.shed {
+            true => error.shed(),
+            false => error,
+        }
+    }
+}
+
+impl From<Shed> for ApiError {
+    fn from(shed: Shed) -> Self {
+        Refusal::from(shed).into()
     }
 }
 
@@ -33,6 +43,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Corrupt(_) => Self::internal(error),
+            StoreError::Busy => Self::new(ErrorCode::TemporaryFailure).cause(error),
             _ => Self::new(ErrorCode::TemporaryFailure)
                 .retry_after(LATER)
                 .cause(error),

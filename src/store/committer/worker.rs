@@ -11,6 +11,7 @@ use super::super::error::{Failure, StoreError, failure};
 use super::super::sql::Connection;
 use super::link::{Ended, Link};
 use super::{Job, Patience, Tools};
+use crate::admission::Admission;
 use crate::events::Topic;
 
 const BATCH_VERBS: usize = 512;
@@ -40,6 +41,10 @@ impl Worker {
             tools,
             held: VecDeque::new(),
         }
+    }
+
+    pub(super) fn report_to(&mut self, admission: Admission) {
+        self.tools.admission = Some(admission);
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
@@ -94,6 +99,9 @@ impl Worker {
                 (Ended::Committed(topics), lowest) => {
                     let took = self.tools.clock.monotonic() - before;
                     self.tools.metrics.commit(batch.len(), took);
+                    if let Some(admission) = &self.tools.admission {
+                        admission.committed(batch.len(), took);
+                    }
                     self.done(batch, (topics, lowest));
                     continue;
                 }
@@ -113,6 +121,9 @@ impl Worker {
                 Failure::Full => batch
                     .into_iter()
                     .for_each(|job| job.finish(Err(StoreError::Full))),
+                Failure::Locked => batch
+                    .into_iter()
+                    .for_each(|job| job.finish(Err(StoreError::Busy))),
                 Failure::Conflict if repeats < REPEATS => todo.push((batch, repeats + 1)),
                 Failure::Lost => {
                     let lost = Lost {

@@ -46,9 +46,9 @@ impl Bench {
     }
 
     /// What an attempt came to.
-    pub(super) async fn settle(&self, row: &QueueRow, fate: Ending) {
+    pub(super) async fn settlement(&self, row: &QueueRow, fate: Ending) -> Settlement {
         let delivery = self.store.load_deliveries(&[row.seq]).await.unwrap();
-        let settlement = Settlement {
+        Settlement {
             seq: row.seq,
             mid: row.mid,
             recipient: delivery[0].recipient.to_string(),
@@ -60,14 +60,18 @@ impl Bench {
                 remote: Some("192.0.2.1:443".to_owned()),
             }),
             fate,
-        };
+        }
+    }
+
+    pub(super) async fn settle(&self, row: &QueueRow, fate: Ending) {
+        let settlement = self.settlement(row, fate).await;
         self.store
             .settle(vec![settlement], Vec::new())
             .await
             .unwrap();
     }
 
-    async fn status(&self, id: &MessageId) -> Vec<DeliveryStatus> {
+    pub(super) async fn status(&self, id: &MessageId) -> Vec<DeliveryStatus> {
         let tracked = self.store.find_message(id, &Party::Operator).await.unwrap();
         tracked[0].recipients.iter().map(|it| it.status).collect()
     }

@@ -1,17 +1,23 @@
 //! Real gateways for tests: the binary as a process of its own, and a client.
 
 pub mod agentry;
+pub mod audit;
+pub mod backend;
 pub mod background;
 pub mod behaviour;
+pub mod caller;
 pub mod dns;
+pub mod failing_disk;
 pub mod netns;
 pub mod peer;
 pub mod pki;
 #[path = "../../../src/store/tests/postgres/mod.rs"]
 pub mod postgres;
+pub mod promises;
 pub mod relay;
 pub mod server;
 pub mod site;
+pub mod small_disk;
 mod tap;
 pub mod webhook;
 
@@ -21,9 +27,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use amtpd::net::{HttpsClient, Options, Roots};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Request, StatusCode};
+use caller::Caller;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,7 +40,7 @@ pub struct Daemon {
     pub folder: TempDir,
     config: PathBuf,
     ports: [u16; 3],
-    variables: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
     process: Option<Child>,
     client: HttpsClient,
     admin_key: String,
@@ -164,16 +169,33 @@ impl Daemon {
         self.folder.path().join("log")
     }
 
-    /// Ends the process as a power failure would, while others still hold the gateway.
-    pub fn kill_from_afar(&self) {
-        signal(self.process.as_ref().unwrap(), "-KILL");
-    }
-
-    /// Waits for the end of a killed process.
+    /// Ends the process as a crash would.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Waits for the end of a process that ends by itself, and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        for _ in 0..3_000 {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.process = Some(process);
+        panic!(
+            "it does not end: {}",
+            std::fs::read_to_string(self.log()).unwrap()
+        );
+    }
+
+    /// Whether the process runs.
+    pub fn runs(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|it| it.try_wait().unwrap().is_none())
     }
 
     /// Asks the process to end, and gives its exit code.
@@ -207,29 +229,19 @@ impl Daemon {
         key: Option<&str>,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), String> {
-        let port = if path.starts_with("/v1/admin") {
-            self.ports[1]
-        } else {
-            self.ports[0]
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("https://localhost:{port}{path}"));
-        if let Some(key) = key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        if body.is_some() {
-            request = request.header("content-type", "application/json");
-        }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body))).unwrap();
-        let answer = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let answer = self.caller().ask(method, path, key, body).await?;
         let value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
         Ok((answer.status(), value))
+    }
+
+    /// A client that outlives the process.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            client: self.client.clone(),
+            host: "localhost".to_owned(),
+            https: self.ports[0],
+            admin: self.ports[1],
+        }
     }
 
     pub async fn admin(

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::caller::Caller;
 use super::dns::DnsServer;
 use super::netns::Network;
 use super::pki::{Ca, Issued};
@@ -200,6 +201,13 @@ impl Site {
         self.https
     }
 
+    /// Where its metrics are, by plain HTTP.
+    pub fn ops(&self) -> SocketAddr {
+        let place = |(name, _): &&(String, String)| name == "AMTPD__LISTEN__OPS";
+        let found = self.variables.iter().find(place).unwrap();
+        found.1.parse().unwrap()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("gateway/amtpd.yaml")
     }
@@ -281,27 +289,19 @@ impl Site {
         key: Option<&str>,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), String> {
-        let port = match path.starts_with("/v1/admin") {
-            true => self.admin.port(),
-            false => self.https.port(),
-        };
-        let url = format!("https://{}:{port}{path}", World::host(&self.domain));
-        let mut request = Request::builder().method(method).uri(url);
-        if let Some(key) = key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        if body.is_some() {
-            request = request.header("content-type", "application/json");
-        }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body))).unwrap();
-        let answer = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let answer = self.caller().ask(method, path, key, body).await?;
         let value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
         Ok((answer.status(), value))
+    }
+
+    /// A client that outlives the process.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            client: self.client.clone(),
+            host: World::host(&self.domain),
+            https: self.https.port(),
+            admin: self.admin.port(),
+        }
     }
 
     /// Posts a batch of lines, packed as said, and gives a line of the answer for each.

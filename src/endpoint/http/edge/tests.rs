@@ -53,6 +53,7 @@ fn router(metrics: &Metrics) -> Router {
     Edge {
         clock,
         metrics: metrics.clone(),
+        admission: None,
     }
     .around(router)
 }

@@ -20,7 +20,7 @@ while pids=$(those "$1"); [ -n "$pids" ]; do
     kill -s "$signal" $pids 2>/dev/null
     sleep 0.05
     tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || signal=KILL
+    [ "$tries" -lt 300 ] || signal=KILL
 done
 rm -rf "$1"
 "#;

@@ -152,6 +152,7 @@ async fn received(bench: &Bench, id: &str) {
         envelope,
         recipients,
         reserved: None,
+        place: None,
     };
     bench.store.accept(acceptance).await.unwrap();
 }

@@ -153,6 +153,7 @@ impl Bench {
             Edge {
                 clock,
                 metrics: metrics.clone(),
+                admission: None,
             },
         );
         let (stop, clients) = (CancellationToken::new(), TaskTracker::new());

@@ -1,14 +1,12 @@
 //! Two gateways of which the first sends to the second, over a way of some length.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
-
 use super::relay::Relay;
 use crate::daemon::{Agent, Daemon};
+use crate::figures::between::peer;
+use anyhow::{Context as _, Result};
 
 const ALPHA: &str = "alpha.test";
 const BETA: &str = "beta.test";
@@ -33,28 +31,11 @@ impl Pair {
         beta.serve(&[to_alpha]).await.context(BETA)?;
         alpha.serve(&[to_beta]).await.context(ALPHA)?;
         Ok(Self {
-            sender: alpha.add("sender")?,
-            recipient: beta.add("recipient")?,
+            sender: alpha.pollers("sender", 1).await?.remove(0),
+            recipient: beta.pollers("recipient", 1).await?.remove(0),
             alpha,
             beta,
             _way: way,
         })
     }
-}
-
-/// The variable by which a gateway knows the other.
-fn peer(
-    domain: &str,
-    at: SocketAddr,
-    daemon: &Daemon,
-    batch: bool,
-) -> Result<(&'static str, String)> {
-    let certificate = daemon.certificate_file();
-    let known: Value = json!({
-        "gateway": format!("https://{at}"),
-        "allow_private": true,
-        "trusted_ca": certificate.to_str().context("the folder's name is not UTF-8")?,
-        "batch": batch,
-    });
-    Ok(("AMTPD__PEERS", json!({ domain: known }).to_string()))
 }

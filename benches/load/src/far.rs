@@ -3,25 +3,25 @@
 //! Each run has fresh gateways. Runs without and with delay alternate, so that a noisy machine
 //! disturbs both alike; both go through a relay, so that only the delay is between them.
 
-mod metrics;
 mod pair;
 mod relay;
 mod report;
 mod traffic;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
+use crate::bench::{Bench, write_json};
 use pair::Pair;
 use report::{Figures, Round};
 use traffic::Measured;
 
-/// Measures messages from one gateway to another, without and with a long way between them
-#[derive(Debug, Args)]
+/// One pair of agents at two gateways, near and far from each other
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Messages of each run
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -35,22 +35,15 @@ pub(crate) struct Options {
     /// Rounds: one run without and one with the delay
     #[arg(long, default_value = "3")]
     rounds: NonZeroUsize,
-    /// The gateway; else the amtpd beside this program
-    #[arg(long, value_name = "FILE")]
-    amtpd: Option<PathBuf>,
-    /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
-pub(crate) async fn execute(options: Options) -> Result<()> {
-    let binary = crate::binary(options.amtpd.as_deref(), "--amtpd")?;
+pub(crate) async fn execute(options: Options, bench: &Bench) -> Result<()> {
     let mut rounds = Vec::new();
     let count = options.rounds.get();
     for number in 0..count {
         let run = async |delay: Duration| {
             report::progress(number, count, delay.as_millis());
-            run(&binary, &options, delay).await
+            run(&bench.binary, &options, delay).await
         };
         let near = run(Duration::ZERO).await?;
         let far = match options.delay.is_zero() {
@@ -67,7 +60,7 @@ pub(crate) async fn execute(options: Options) -> Result<()> {
         rounds,
     };
     report::table(&figures);
-    crate::write_json(options.json.as_deref(), &figures)
+    write_json(bench.options.json.as_deref(), &figures)
 }
 
 async fn run(binary: &Path, options: &Options, delay: Duration) -> Result<Measured> {

@@ -10,20 +10,16 @@ use hyper::{Request, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::metrics::Metrics;
 use super::pair::Pair;
 use crate::client::{connect, exchange};
-use crate::clock::{now, pause};
+use crate::clock::now;
+use crate::metrics::Metrics;
 use crate::report::to_float;
 
 /// Lines of a submitted batch.
 const BATCH: u64 = 200;
 /// Bytes of a message.
 const SIZE: usize = 512;
-/// Milliseconds between two looks at the metrics.
-const LOOK: u64 = 5;
-/// How long no message may arrive.
-const STALLED: Duration = Duration::from_secs(60);
 
 /// What came of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -44,9 +40,9 @@ pub(crate) struct Measured {
 /// One message goes before them: it opens the connection, which is not measured.
 pub(crate) async fn run(pair: &Pair, messages: u64, delay: Duration) -> Result<Measured> {
     let connection = connect(&pair.alpha.roots()?, pair.alpha.address()).await?;
-    let mut metrics = Metrics::connect(pair.alpha.ops()).await?;
+    let mut metrics = Metrics::new(pair.alpha.ops(), "peer");
     submit(&connection, pair, 0..1).await?;
-    arrived(&mut metrics, 1).await?;
+    metrics.arrived(1).await?;
     let began = now();
     let mut next = 1;
     while next <= messages {
@@ -55,7 +51,7 @@ pub(crate) async fn run(pair: &Pair, messages: u64, delay: Duration) -> Result<M
         next = until;
     }
     let accepted = began.elapsed().as_secs_f64();
-    arrived(&mut metrics, messages + 1).await?;
+    metrics.arrived(messages + 1).await?;
     let delivered = began.elapsed().as_secs_f64();
     check(&inbox(pair).await?, messages + 1)?;
     let rate = |seconds: f64| to_float(messages) / seconds;
@@ -105,26 +101,6 @@ fn line(pair: &Pair, number: u64) -> String {
     };
     let room = SIZE.saturating_sub(message("").len());
     message(&"x".repeat(room)) + "\n"
-}
-
-/// Waits until this many are delivered.
-async fn arrived(metrics: &mut Metrics, wanted: u64) -> Result<()> {
-    let (mut most, mut since) = (0, now());
-    loop {
-        let delivered = metrics.delivered().await?;
-        if delivered >= wanted {
-            return Ok(());
-        }
-        if delivered > most {
-            (most, since) = (delivered, now());
-        }
-        ensure!(
-            since.elapsed() < STALLED,
-            "{delivered} of {wanted} are delivered, and no more for {} s",
-            STALLED.as_secs()
-        );
-        pause(LOOK).await;
-    }
 }
 
 /// The numbers of the recipient's mail, in its order.

@@ -1,0 +1,46 @@
+//! Somebody who talks to a gateway.
+
+use amtpd::net::HttpsClient;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response};
+use serde_json::Value;
+
+/// A client of one gateway, which may come and go. Cloning is cheap.
+#[derive(Clone)]
+pub struct Caller {
+    pub client: HttpsClient,
+    /// The gateway's name; the client knows where that is.
+    pub host: String,
+    pub https: u16,
+    pub admin: u16,
+}
+
+impl Caller {
+    /// A request that may find nobody.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<Value>,
+    ) -> Result<Response<Bytes>, String> {
+        let port = match path.starts_with("/v1/admin") {
+            true => self.admin,
+            false => self.https,
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://{}:{port}{path}", self.host));
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let answer = self.client.send(request).await;
+        answer.map_err(|error| error.to_string())
+    }
+}
