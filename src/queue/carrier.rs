@@ -25,8 +25,7 @@ use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
 use crate::store::{
-    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Marks, Reason, Settlement,
-    Store, StoreError,
+    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
 };
 use crate::telemetry::Metrics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};

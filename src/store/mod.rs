@@ -43,7 +43,7 @@ mod tests;
 mod trace;
 mod webhook_secret;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use moka::future::Cache;
 use ring::digest;
@@ -98,7 +98,11 @@ struct Shared {
     keys: Cache<String, Option<Arc<ApiKey>>>,
     database: Database,
     board: notices::Board,
+    /// Says whether the other gateways know of this one.
+    admitted: OnceLock<Admitted>,
 }
+
+type Admitted = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Where reading connections come from.
 enum Readers {
@@ -156,10 +160,23 @@ impl Store {
         matches!(self.0.readers, Readers::Postgres(_))
     }
 
-    /// Whether it took the last commit. While it does not, new mail is refused at once.
+    /// Whether it took the last commit, and the other gateways know of this one. While it is not so
+    /// new mail is refused at once.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        self.0.committing.is_present()
+        self.0.committing.is_present() && self.is_admitted()
+    }
+
+    /// Whether the other gateways of the database know of this one.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.0.admitted.get().is_none_or(|admitted| admitted())
+    }
+
+    /// Lets somebody else say whether the other gateways know of this one.
+    pub fn admit_by(&self, admitted: impl Fn() -> bool + Send + Sync + 'static) {
+        // The first one stays: a store has one keeper.
+        let _ = self.0.admitted.set(Box::new(admitted));
     }
 
     /// What "202" promises on it.

@@ -151,7 +151,8 @@ async fn ready(State(health): State<Health>) -> Response {
     let database = health.database().await;
     let room = health.space.has_room();
     let staying = !health.draining.is_cancelled();
-    let ready = database && room && staying;
+    let joined = health.store.is_admitted();
+    let ready = database && room && staying && joined;
     let view = ReadyView {
         status: if ready { "ready" } else { "not_ready" },
         ready,
@@ -160,6 +161,7 @@ async fn ready(State(health): State<Health>) -> Response {
         dependencies: BTreeMap::from([
             ("database", if database { "ok" } else { "unreachable" }),
             ("disk", if room { "ok" } else { "disk_full" }),
+            ("gateways", if joined { "ok" } else { "joining" }),
             ("listeners", if staying { "ok" } else { "draining" }),
             // It takes what it can: to send all elsewhere would only move the load.
             ("load", health.load()),
