@@ -1,7 +1,8 @@
 //! What was committed, for whoever waits for it.
 //!
 //! The committer publishes after each commit; a waiter registers *before* it looks, so that no
-//! commit falls between the look and the wait. Only keys somebody waits for take memory.
+//! commit falls between the look and the wait. Only keys somebody waits for take memory, and who
+//! waits is a request or a worker: both are bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -114,6 +114,7 @@ impl Gateway {
         let space = space(config, &metrics)?;
         let activity = Activity::default();
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
+        let source = SourceCheck::new(outgoing.discovery.clone(), clock.clone());
         let parts = Parts {
             config,
             clock: &clock,
@@ -122,6 +123,7 @@ impl Gateway {
             space: &space,
             outgoing: &outgoing,
             admission: &admission,
+            source: &source,
         };
         let board = Board::new(clock.clone());
         let (intake, offers) = parts.intake();
@@ -141,11 +143,7 @@ impl Gateway {
             draining,
         )
         .with_admission(admission.clone());
-        let rate = AddressRate::new(
-            config.limits.address_rate.count,
-            config.limits.address_rate.period,
-            clock.clone(),
-        );
+        let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
 
         let base = lifecycle.stage("store");
@@ -157,7 +155,6 @@ impl Gateway {
             activity.run(store.clone(), clock.clone(), work.stop()),
         );
         work.spawn("rate", endless(rate.clone().run(work.stop())));
-        work.spawn("admission", endless(admission.clone().run(work.stop())));
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
@@ -219,6 +216,11 @@ impl Gateway {
 async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
     task.await;
     Ok(())
+}
+
+fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
+    let rate = &config.limits.address_rate;
+    AddressRate::new(rate.count, rate.period, clock.clone())
 }
 
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
@@ -288,11 +290,16 @@ struct Parts<'a> {
     space: &'a Space,
     outgoing: &'a Outgoing,
     admission: &'a Admission,
+    source: &'a SourceCheck,
 }
 
 impl Parts<'_> {
-    /// Spawns what looks after the store.
+    /// Spawns what looks after the store and the doors.
     fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid) {
+        let admission = self.admission.clone().run(work.stop());
+        work.spawn("admission", endless(admission));
+        let source = self.source.clone().run(self.clock.clone(), work.stop());
+        work.spawn("sources", endless(source));
         let rules = RetentionRules {
             settled: self.config.retention.settled,
             acknowledged: self.config.retention.acknowledged,
@@ -329,11 +336,10 @@ impl Parts<'_> {
             },
             give_up: config.delivery.retry.give_up,
         };
-        let source = SourceCheck::new(self.outgoing.discovery.clone(), self.clock.clone());
         let stored = (self.store.clone(), self.space.clone());
         let tools = (self.clock.clone(), self.metrics.clone());
         let intake = Intake::new(stored, self.names(), rules, tools.0, tools.1)
-            .with_source_check(source)
+            .with_source_check(self.source.clone())
             .with_admission(self.admission.clone());
         let (express, offers) = Express::channel();
         match config.delivery.path {

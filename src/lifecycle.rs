@@ -76,6 +76,7 @@ impl Lifecycle {
     /// A life without tasks.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        // One fault a task at most.
         let (faults, failed) = mpsc::unbounded_channel();
         Self {
             clock,

@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError};
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The collected moments. Cloning is cheap.
+/// The collected moments: one an agent that operators registered. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Arc<Mutex<HashMap<i64, Timestamp>>>);
 

@@ -8,18 +8,24 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Ticks};
 use crate::discovery::{Answer, Discovery};
+use crate::net::network_of;
 use crate::protocol::Domain;
 
 /// Names a second that one address may make us ask the DNS for.
 const NEW_NAMES: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
+
+/// How often quiet addresses are forgotten.
+const EVERY: Duration = Duration::from_secs(10);
 
 type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, Ticks, NoOpMiddleware<Nanos>>;
 
@@ -44,7 +50,9 @@ impl SourceCheck {
     /// Whether `remote` is an address of a gateway of `domain`.
     pub async fn vouches(&self, domain: &Domain, remote: IpAddr) -> bool {
         let remote = remote.to_canonical();
-        if self.discovery.cached(domain).is_none() && self.limiter.check_key(&remote).is_err() {
+        if self.discovery.cached(domain).is_none()
+            && self.limiter.check_key(&network_of(remote)).is_err()
+        {
             return false;
         }
         let Ok(found) = self.discovery.find(domain).await else {
@@ -65,8 +73,13 @@ impl SourceCheck {
         false
     }
 
-    /// Forgets quiet addresses.
-    pub fn tidy(&self) {
-        self.limiter.retain_recent();
+    /// Forgets quiet addresses until stopped: strangers choose what is kept here.
+    pub async fn run(self, clock: Clock, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = clock.wait(EVERY) => self.limiter.retain_recent(),
+                () = stop.cancelled() => return,
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-/// What is under way, by name.
+/// What is under way, by name. Only while a request or a delivery asks, and these are bounded.
 pub(super) struct Flights<T>(Mutex<HashMap<Arc<str>, Flight<T>>>);
 
 struct Flight<T> {

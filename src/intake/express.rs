@@ -48,25 +48,28 @@ impl Express {
         (Self { offers, claims }, taking)
     }
 
+    /// Takes the key of a message, if its sender gave one; waits while another message has it.
+    pub(super) async fn claim(&self, acceptance: &Acceptance) -> Claim {
+        if acceptance.envelope.key_source != KeySource::Given {
+            return Claim::default();
+        }
+        let sender = acceptance.envelope.message.sender().key();
+        let key = acceptance.envelope.idempotency_key.as_str();
+        self.claims.take(format!("{sender} {key}")).await
+    }
+
     /// Hands a message to the queue, or to the store where the queue does not take it.
     pub(super) async fn offer(
         &self,
         store: &Store,
         acceptance: Acceptance,
+        claim: Claim,
     ) -> Result<Way, Refusal> {
         let queued = acceptance
             .recipients
             .iter()
             .all(|it| matches!(it.plan, Plan::Queue { .. }));
         let given = acceptance.envelope.key_source == KeySource::Given;
-        let claim = match given {
-            true => {
-                let sender = acceptance.envelope.message.sender().key();
-                let key = acceptance.envelope.idempotency_key.as_str();
-                self.claims.take(format!("{sender} {key}")).await
-            }
-            false => Claim::default(),
-        };
         if !queued || (given && store.knows(&acceptance).await?) {
             return durable(store, acceptance, claim).await;
         }
@@ -100,7 +103,8 @@ async fn durable(store: &Store, acceptance: Acceptance, claim: Claim) -> Result<
     Ok(Way::Durable(accepting))
 }
 
-/// Keys of messages that are on their way and not yet handed to the store.
+/// Keys of messages that are on their way and not yet handed to the store. There are as many as
+/// there are requests and messages under way, both of which are bounded.
 #[derive(Debug, Clone, Default)]
 struct Claims(Arc<Mutex<HashMap<String, watch::Receiver<()>>>>);
 

@@ -33,9 +33,7 @@ use crate::admission::{Admission, Class, Entry};
 use crate::auth::{Presented, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
-use crate::protocol::{
-    Address, Domain, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Priority, Profile,
-};
+use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile};
 use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
 use crate::telemetry::Metrics;
 use receipt::Way;
@@ -201,17 +199,27 @@ impl Intake {
         let sender = envelope.message.sender().clone();
         let mut acceptance = self.judge(envelope).await?;
         // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
-        if origin == Origin::Peer && self.is_vouched_for(&acceptance.envelope, verify_by).await {
+        // What few messages need is boxed, so that the others do not carry it about.
+        if origin == Origin::Peer
+            && Box::pin(self.is_vouched_for(&acceptance.envelope, verify_by)).await
+        {
             acceptance.envelope.trust = Trust::Trusted;
             acceptance.envelope.verification = Verification::source_address(sender.domain());
         }
+        let express = self.express.as_ref();
+        let early = express.filter(|_| origin == Origin::Submission && self.takes_early());
+        // Who waits for another message of its key has no place meanwhile.
+        let claim = match early {
+            Some(express) => express.claim(&acceptance).await,
+            None => Claim::default(),
+        };
         if let Some((admission, entry)) = door {
             let bytes = acceptance.envelope.message.raw().len();
             acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, entry)?);
         }
         let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {
-            self.note_bounce(&acceptance.envelope).await?;
+            Box::pin(self.note_bounce(&acceptance.envelope)).await?;
         }
         let addresses = acceptance
             .recipients
@@ -219,7 +227,8 @@ impl Intake {
             .map(|it| it.address.clone())
             .collect();
         let taken = Taken {
-            intake: self.clone(),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
             message_id: acceptance.envelope.message_id.clone(),
             sender,
             origin,
@@ -228,11 +237,9 @@ impl Intake {
             addresses,
             way: Way::Early(Vec::new()),
         };
-        let way = match (&self.express, origin) {
-            (Some(express), Origin::Submission) if self.takes_early() => {
-                express.offer(&self.store, acceptance).await?
-            }
-            _ => Way::Durable(self.store.begin_accept(acceptance).await?),
+        let way = match early {
+            Some(express) => Box::pin(express.offer(&self.store, acceptance, claim)).await?,
+            None => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
     }
@@ -282,7 +289,7 @@ impl Intake {
         let Some(id) = message.in_reply_to() else {
             return Ok(None);
         };
-        Ok(Some(match self.store.find_aliased(id).await? {
+        Ok(Some(match Box::pin(self.store.find_aliased(id)).await? {
             Some(own) => own,
             None => id.clone(),
         }))

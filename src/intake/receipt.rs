@@ -1,9 +1,10 @@
 //! The answer to an accepted message.
 
-use super::{Intake, Refusal};
+use super::Refusal;
 use crate::envelope::Origin;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
-use crate::store::{Accepting, Decision, Fate};
+use crate::store::{Accepting, Decision, Fate, Store};
+use crate::telemetry::Metrics;
 
 /// The answer to an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub struct Received {
 
 /// A message that was judged and handed on.
 pub struct Taken {
-    pub(super) intake: Intake,
+    pub(super) store: Store,
+    pub(super) metrics: Metrics,
     pub(super) message_id: MessageId,
     pub(super) sender: Address,
     pub(super) origin: Origin,
@@ -70,7 +72,7 @@ impl Taken {
                 Decision::Taken { message_id, fates } => (message_id, fates),
             },
         };
-        self.intake.metrics.accepted(self.origin);
+        self.metrics.accepted(self.origin);
         tracing::info!(
             message.id = message_id.as_str(),
             message.sender = %self.sender,
@@ -79,57 +81,55 @@ impl Taken {
             request.id = self.request_id,
             "accepted"
         );
-        self.intake.told(message_id, self.addresses, fates).await
+        told(&self.store, message_id, self.addresses, fates).await
     }
 }
 
-impl Intake {
-    /// The answer; for recipients that had the message before, their present state.
-    async fn told(
-        &self,
-        message_id: MessageId,
-        addresses: Vec<Address>,
-        fates: Vec<Fate>,
-    ) -> Result<Receipt, Refusal> {
-        let known: Vec<i64> = fates
-            .iter()
-            .filter_map(|fate| match fate {
-                Fate::Known(mid) => Some(*mid),
-                _ => None,
-            })
-            .collect();
-        let states = if known.is_empty() {
-            Vec::new()
-        } else {
-            self.store.recipient_states(&known).await?
-        };
-        let recipients = addresses
-            .into_iter()
-            .zip(fates)
-            .map(|(address, fate)| {
-                let (status, error_code) = match fate {
-                    Fate::New(status) => (status, None),
-                    Fate::Refused(code) => (DeliveryStatus::Failed, Some(code)),
-                    // A message whose history is gone already was delivered and acknowledged.
-                    Fate::Known(mid) => states
-                        .iter()
-                        .find(|(of, state)| {
-                            *of == mid && state.address.eq_ignore_ascii_case(&address.to_string())
-                        })
-                        .map_or((DeliveryStatus::Delivered, None), |(_, state)| {
-                            (state.status, state.error_code)
-                        }),
-                };
-                Received {
-                    address,
-                    status,
-                    error_code,
-                }
-            })
-            .collect();
-        Ok(Receipt {
-            message_id,
-            recipients,
+/// The answer; for recipients that had the message before, their present state.
+async fn told(
+    store: &Store,
+    message_id: MessageId,
+    addresses: Vec<Address>,
+    fates: Vec<Fate>,
+) -> Result<Receipt, Refusal> {
+    let known: Vec<i64> = fates
+        .iter()
+        .filter_map(|fate| match fate {
+            Fate::Known(mid) => Some(*mid),
+            _ => None,
         })
-    }
+        .collect();
+    let states = if known.is_empty() {
+        Vec::new()
+    } else {
+        Box::pin(store.recipient_states(&known)).await?
+    };
+    let recipients = addresses
+        .into_iter()
+        .zip(fates)
+        .map(|(address, fate)| {
+            let (status, error_code) = match fate {
+                Fate::New(status) => (status, None),
+                Fate::Refused(code) => (DeliveryStatus::Failed, Some(code)),
+                // A message whose history is gone already was delivered and acknowledged.
+                Fate::Known(mid) => states
+                    .iter()
+                    .find(|(of, state)| {
+                        *of == mid && state.address.eq_ignore_ascii_case(&address.to_string())
+                    })
+                    .map_or((DeliveryStatus::Delivered, None), |(_, state)| {
+                        (state.status, state.error_code)
+                    }),
+            };
+            Received {
+                address,
+                status,
+                error_code,
+            }
+        })
+        .collect();
+    Ok(Receipt {
+        message_id,
+        recipients,
+    })
 }

@@ -7,6 +7,7 @@ mod client;
 mod dns;
 mod filter;
 mod guarded;
+mod network;
 mod probe;
 mod roots;
 
@@ -19,4 +20,5 @@ pub use guarded::{
     Answer, AnswerLimits, FileFault, GuardOptions, GuardedClient, NetFault, Plain, Times,
     TlsVersions,
 };
+pub use network::network_of;
 pub use probe::{ChainFault, Probe, ProbeFault, Shown, TlsVersion};

@@ -81,6 +81,7 @@ impl Manager {
         offers: mpsc::Receiver<Offer>,
         post: Post,
     ) -> Self {
+        // Two events a dispatch, and the window bounds how many are under way.
         let (tell, told) = mpsc::unbounded_channel();
         let limits = Limits {
             rows: limits.window,

@@ -90,13 +90,11 @@ async fn a_killed_gateway_keeps_every_promise_in_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until gateways stand on PostgreSQL"]
 async fn a_killed_gateway_keeps_every_promise_in_postgresql() {
     survive(Backend::Postgres, Victim::Gateway, kills()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until gateways stand on PostgreSQL"]
 async fn a_killed_database_loses_no_promise() {
     survive(Backend::Postgres, Victim::Database, kills().div_ceil(6)).await;
 }

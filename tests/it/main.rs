@@ -10,5 +10,6 @@ mod federation;
 mod layers;
 mod overload;
 mod quickstart;
+mod shared_database;
 mod support;
 mod support_works;

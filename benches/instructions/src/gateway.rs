@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amtpd::admission::{Admission, AdmissionRules};
 use amtpd::auth::{Activity, Authenticator};
 use amtpd::clock::Clock;
+use amtpd::config::Database;
 use amtpd::discovery::Discovery;
 use amtpd::endpoint::http::edge::Edge;
 use amtpd::endpoint::http::rate::AddressRate;
@@ -73,13 +75,13 @@ impl Gateway {
             clock,
         };
         let options = StoreOptions {
-            path: folder.join("amtpd.db"),
+            database: Database::Sqlite(folder.join("amtpd.db")),
         };
         let (metrics, clock) = (tools.metrics.clone(), tools.clock.clone());
         let (store, committer) = store::open(&options, Events::default(), metrics, clock).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let committer = tasks.spawn(committer.run(stop.clone()));
-        let space = Space::watch(folder.to_owned(), 0, tools.metrics.clone())?;
+        let space = Space::watch(Some(folder.to_owned()), 0, tools.metrics.clone())?;
         let intake = tools.intake((store.clone(), space.clone()))?;
         let health = Health::new(
             (store.clone(), space),
@@ -222,11 +224,21 @@ impl Tools {
         })
     }
 
+    fn admission(&self) -> Admission {
+        let rules = AdmissionRules {
+            commit_wait: Duration::from_millis(10),
+            requests: 100_000,
+        };
+        let metrics = self.metrics.admission().clone();
+        Admission::new(rules, self.clock.clone(), metrics)
+    }
+
     /// What the daemon puts around its routes.
     fn around(&self, router: Router) -> Router {
         let edge = Edge {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            admission: Some(self.admission()),
         };
         let many = NonZeroU32::MAX;
         let rate = AddressRate::new(many, Duration::from_secs(1), self.clock.clone());

@@ -27,7 +27,7 @@ pub(crate) struct Setup {
     seconds: u64,
     /// Requests in flight
     #[arg(long, global = true, default_value_t = 128)]
-    in_flight: usize,
+    pub(crate) in_flight: usize,
     /// Connections the requests are shared out among
     #[arg(long, global = true, default_value_t = 4)]
     connections: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Setup {
     pub(crate) senders: usize,
     /// Bytes of a message's payload
     #[arg(long, global = true, default_value_t = 1024)]
-    body: usize,
+    pub(crate) body: usize,
     /// Messages in the queue of the restart
     #[arg(long, global = true, default_value_t = 1_000_000)]
     pub(crate) queued: u64,

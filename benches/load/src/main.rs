@@ -18,6 +18,7 @@ mod hooks;
 mod ledger;
 mod load;
 mod metrics;
+mod overload;
 mod process;
 mod report;
 
@@ -77,6 +78,8 @@ enum Which {
     Restart,
     /// One pair of agents at two gateways, near and far from each other
     Far(far::Options),
+    /// What the accepted wait at three times the gateway's capacity, beside half of it
+    Overload(overload::Options),
     #[command(hide = true)]
     Bare(bare::Options),
 }
@@ -110,6 +113,9 @@ async fn execute(options: Options) -> Result<()> {
     match options.figure {
         Some(Which::Bare(options)) => bare::execute(options).await,
         Some(Which::Far(far)) => far::execute(far, &Bench::new(options.options)?).await,
+        Some(Which::Overload(overload)) => {
+            overload::execute(overload, &Bench::new(options.options)?).await
+        }
         Some(figure) => measure(&[figure], Bench::new(options.options)?).await,
         None => {
             let all = [
@@ -161,7 +167,7 @@ async fn one(which: &Which, bench: &Bench) -> (&'static str, Result<Vec<Figure>>
         Which::Webhook => ("webhook", webhook::measure(bench).await),
         Which::Postgres => ("postgres", postgres::measure(bench).await),
         Which::Restart => ("restart", restart::measure(bench).await),
-        Which::Far(_) | Which::Bare(_) => ("", Ok(Vec::new())),
+        Which::Far(_) | Which::Overload(_) | Which::Bare(_) => ("", Ok(Vec::new())),
     }
 }
 

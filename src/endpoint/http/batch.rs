@@ -8,17 +8,15 @@ use std::io::Read;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Api;
-use super::admit::entry;
+use super::Shared;
 use super::error::ApiError;
-use super::extract::{Caller, Gate, invalid_field};
+use super::extract::{Caller, Came, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival};
-use super::request_id::RequestId;
 use crate::intake::{Refusal, Taken, VERIFICATION};
 use crate::protocol::{ErrorBody, ErrorCode};
 
@@ -40,13 +38,16 @@ struct LineView {
 /// The lines of a batch.
 pub(super) struct Lines(Vec<Bytes>);
 
-impl FromRequest<Api> for Lines {
+impl FromRequest<Shared> for Lines {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
         let packing = Packing::of(request.headers())?;
         let packed = api.reader.read(request, BYTES).await?;
-        let body = packing.unpack(packed)?;
+        let body = match packing {
+            Packing::None => packed,
+            _ => api.reader.hold(packing.unpack(packed)?)?,
+        };
         let mut lines: Vec<Bytes> = body
             .split(|byte| *byte == b'\n')
             .map(|line| body.slice_ref(line))
@@ -66,13 +67,9 @@ impl FromRequest<Api> for Lines {
 pub(super) async fn post(
     State(api): Gate,
     Caller(presented): Caller,
-    extensions: Extensions,
+    mut came: Came,
     Lines(lines): Lines,
 ) -> Result<Response, ApiError> {
-    let id = extensions
-        .get::<RequestId>()
-        .cloned()
-        .ok_or(ApiError::new(ErrorCode::InternalError))?;
     // Handed to the store one after the other, and then waited for together: in order, with few commits.
     let verify_by = api.clock.monotonic() + VERIFICATION;
     let mut taken: Vec<Result<Taken, Refusal>> = Vec::with_capacity(lines.len());
@@ -84,8 +81,8 @@ pub(super) async fn post(
             taken.push(Err(refusal.clone()));
             continue;
         }
-        let arrival = arrival(&extensions, presented.clone(), (raw, verify_by))?;
-        taken.push(api.intake.begin(arrival, entry(&extensions)).await);
+        let arrival = arrival(&came, presented.clone(), (raw, verify_by));
+        taken.push(api.intake.begin(arrival, came.entry.take()).await);
     }
     let mut answer = Vec::with_capacity(256 * taken.len());
     for line in taken {
@@ -104,7 +101,7 @@ pub(super) async fn post(
                 LineView {
                     status: error.code().http_status(),
                     receipt: None,
-                    error: Some(error.body(&id, api.clock.now())),
+                    error: Some(error.body(&came.request_id, api.clock.now())),
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! Typed extraction: credentials, bodies and query parameters, each with its own clear refusal.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::admit::entry;
 use super::error::ApiError;
+use super::request_id::RequestId;
 use super::server::Connection;
-use super::{Api, Door};
+use super::{Api, Door, Shared};
+use crate::admission::Entry;
 use crate::auth::{Authenticator, Presented};
 use crate::envelope::Principal;
 use crate::protocol::{Address, ErrorCode, Timestamp};
@@ -27,10 +31,10 @@ const SMALL_BODY: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) Presented);
 
-impl FromRequestParts<Api> for Caller {
+impl FromRequestParts<Shared> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
         Ok(Self(presented(&parts.headers, &api.auth).await?))
     }
 }
@@ -66,10 +70,10 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
 #[derive(Debug, Clone)]
 pub(super) struct Known(pub(super) Principal);
 
-impl FromRequestParts<Api> for Known {
+impl FromRequestParts<Shared> for Known {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
         match Caller::from_request_parts(parts, api).await?.0 {
             Presented::Principal(principal) => Ok(Self(principal)),
             Presented::Nothing | Presented::Invalid => {
@@ -83,10 +87,10 @@ impl FromRequestParts<Api> for Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operator;
 
-impl FromRequestParts<Api> for Operator {
+impl FromRequestParts<Shared> for Operator {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
         let door = parts
             .extensions
             .get::<Door>()
@@ -113,13 +117,36 @@ pub(super) fn client(parts: &Parts) -> Result<&Connection, ApiError> {
         .ok_or_else(|| ApiError::new(ErrorCode::InternalError))
 }
 
+/// From where a request came, as which, and its entry: to hand on with the message, or to drop
+/// before waiting.
+pub(super) struct Came {
+    pub(super) remote: IpAddr,
+    pub(super) request_id: RequestId,
+    pub(super) entry: Option<Entry>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Came {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let request_id = parts.extensions.get::<RequestId>();
+        Ok(Self {
+            remote: client(parts)?.client.ip(),
+            request_id: request_id
+                .cloned()
+                .ok_or(ApiError::new(ErrorCode::InternalError))?,
+            entry: entry(&parts.extensions),
+        })
+    }
+}
+
 /// A whole message body: JSON by its content type, no content encoding, within the size limit.
 pub(super) struct MessageBody(pub(super) Bytes);
 
-impl FromRequest<Api> for MessageBody {
+impl FromRequest<Shared> for MessageBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
         let limit = api.intake.read_limit();
         Ok(Self(read_json(request, limit, api).await?))
     }
@@ -128,10 +155,10 @@ impl FromRequest<Api> for MessageBody {
 /// A small JSON body read into a type; unknown members are refused by the type.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
         let bytes = read_json(request, SMALL_BODY, api).await?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|fault| {
@@ -293,4 +320,4 @@ pub(super) fn span(text: &str) -> Option<Duration> {
 }
 
 /// The parts of the state that handlers take.
-pub(super) type Gate = State<Api>;
+pub(super) type Gate = State<Shared>;

@@ -35,7 +35,16 @@ pub struct Health {
     draining: CancellationToken,
     identity: TlsIdentity,
     admission: Option<Admission>,
-    last: Arc<Mutex<Option<(Duration, bool)>>>,
+    last: Arc<Mutex<Option<(Duration, Answered)>>>,
+}
+
+/// What the database said when it was asked last.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    /// Whether it reads and writes.
+    fit: bool,
+    /// What an acknowledgement survives.
+    durability: &'static str,
 }
 
 #[derive(Serialize)]
@@ -92,8 +101,8 @@ impl Health {
         }
     }
 
-    /// Whether the database answers, asked anew at most every two seconds.
-    async fn database(&self) -> bool {
+    /// What the database says, asked anew at most every two seconds.
+    async fn database(&self) -> Answered {
         let now = self.clock.monotonic();
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, answered)) = last
@@ -101,10 +110,16 @@ impl Health {
         {
             return answered;
         }
-        let answered = matches!(
+        let durability = self.clock.within(PATIENCE, self.store.durability()).await;
+        let durability = durability.and_then(Result::ok);
+        let reads = matches!(
             self.clock.within(PATIENCE, self.store.ping()).await,
             Some(Ok(()))
         );
+        let answered = Answered {
+            fit: reads && self.store.is_present(),
+            durability: durability.map_or("unknown", |it| it.as_str()),
+        };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, answered));
         answered
     }
@@ -133,11 +148,7 @@ async fn alive(State(health): State<Health>) -> Answer<HealthView> {
     } else {
         "disk_full"
     };
-    let database = if health.database().await {
-        "ok"
-    } else {
-        "unreachable"
-    };
+    let database = word(health.database().await.fit);
     Answer(HealthView {
         status: "healthy",
         healthy: true,
@@ -147,19 +158,24 @@ async fn alive(State(health): State<Health>) -> Answer<HealthView> {
     })
 }
 
+const fn word(fit: bool) -> &'static str {
+    if fit { "ok" } else { "unreachable" }
+}
+
 async fn ready(State(health): State<Health>) -> Response {
-    let database = health.database().await;
+    let Answered { fit, durability } = health.database().await;
     let room = health.space.has_room();
     let staying = !health.draining.is_cancelled();
     let joined = health.store.is_admitted();
-    let ready = database && room && staying && joined;
+    let ready = fit && room && staying && joined;
     let view = ReadyView {
         status: if ready { "ready" } else { "not_ready" },
         ready,
         timestamp: health.clock.now(),
         version: env!("CARGO_PKG_VERSION"),
         dependencies: BTreeMap::from([
-            ("database", if database { "ok" } else { "unreachable" }),
+            ("database", word(fit)),
+            ("durability", durability),
             ("disk", if room { "ok" } else { "disk_full" }),
             ("gateways", if joined { "ok" } else { "joining" }),
             ("listeners", if staying { "ok" } else { "draining" }),

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use axum::http::{Extensions, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Api;
-use super::admit::entry;
 use super::cursor;
 use super::error::ApiError;
-use super::extract::{Caller, Gate, Known, MessageBody, Params, invalid_field};
-use super::request_id::RequestId;
-use super::server::Connection;
+use super::extract::{Caller, Came, Gate, Known, MessageBody, Params, invalid_field};
 use super::view::{StatusView, full_message};
 use crate::auth::Presented;
 use crate::envelope::Principal;
@@ -73,39 +70,32 @@ impl ReceiptView {
 
 /// A message as it came in a request.
 pub(super) fn arrival(
-    extensions: &Extensions,
+    came: &Came,
     presented: Presented,
     (raw, verify_by): (Bytes, Duration),
-) -> Result<Arrival, ApiError> {
-    let connection = extensions
-        .get::<Connection>()
-        .ok_or(ApiError::new(ErrorCode::InternalError))?;
-    let request_id = extensions
-        .get::<RequestId>()
-        .map(|id| id.as_str().to_owned())
-        .unwrap_or_default();
-    Ok(Arrival {
+) -> Arrival {
+    Arrival {
         raw,
         presented,
-        remote: connection.client.ip(),
-        request_id,
+        remote: came.remote,
+        request_id: came.request_id.as_str().to_owned(),
         verify_by,
-    })
+    }
 }
 
 /// `POST /v1/messages`
 pub(super) async fn post(
     State(api): Gate,
     Caller(presented): Caller,
-    extensions: Extensions,
+    mut came: Came,
     params: Params,
     MessageBody(raw): MessageBody,
 ) -> Result<Response, ApiError> {
     let wait = params.span("wait", LONGEST_WAIT)?.unwrap_or_default();
     let acknowledge = params.number("ack", 0..=1, 0)? == 1;
     let verify_by = api.clock.monotonic() + VERIFICATION;
-    let arrival = arrival(&extensions, presented, (raw, verify_by))?;
-    let taken = api.intake.begin(arrival, entry(&extensions)).await?;
+    let arrival = arrival(&came, presented, (raw, verify_by));
+    let taken = api.intake.begin(arrival, came.entry.take()).await?;
     let (sender, may_wait) = (taken.sender().clone(), taken.is_believed());
     let receipt = taken.receipt().await?;
     let asked = Asked {
@@ -123,11 +113,13 @@ pub(super) async fn post(
         return Ok((StatusCode::ACCEPTED, Answer(view)).into_response());
     }
     let tools = (&api.store, &api.clock);
-    let Some(replied) = wait_for_reply(tools, &asked, wait, &api.draining).await? else {
+    // Boxed: who does not wait shall not carry it about.
+    let replied = Box::pin(wait_for_reply(tools, &asked, wait, &api.draining)).await?;
+    let Some(replied) = replied else {
         return Ok((StatusCode::ACCEPTED, Answer(view)).into_response());
     };
     if acknowledge {
-        acknowledge_reply(&api, &asked, &replied).await?;
+        Box::pin(acknowledge_reply(&api, &asked, &replied)).await?;
     }
     view.status = "delivered";
     view.reply = Some(full_message(&replied.stored, &[])?);

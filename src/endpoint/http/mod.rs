@@ -39,7 +39,7 @@ use crate::telemetry::Board;
 
 pub use health::Health;
 
-/// The handles of this endpoint. Cloning is cheap.
+/// The handles of this endpoint.
 #[derive(Clone)]
 pub struct Api {
     /// The door.
@@ -71,6 +71,9 @@ pub struct Api {
     /// What our own domains say about this gateway.
     pub published: Arc<Advertisement>,
 }
+
+/// What handlers get: a handle that is cheap to pass on.
+type Shared = Arc<Api>;
 
 /// Through which listener a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,13 +156,13 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             delete(admin::enrolment::revoke),
         )
         .merge(operations())
-        .with_state(api)
+        .with_state(Arc::new(api))
         .merge(health::public(health))
         .layer(axum::Extension(door))
 }
 
 /// The operator's hands on the queue.
-fn operations() -> Router<Api> {
+fn operations() -> Router<Shared> {
     Router::new()
         .route("/v1/admin/deliveries", get(admin::deliveries::list))
         .route("/v1/admin/deliveries/hold", post(admin::deliveries::hold))

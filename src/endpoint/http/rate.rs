@@ -4,7 +4,7 @@
 //! that have been quiet are forgotten, and so memory stays bounded by the number of clients that
 //! are active.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ApiError;
 use super::server::Connection;
 use crate::clock::{Clock, Ticks};
+use crate::net::network_of;
 use crate::protocol::ErrorCode;
 
 /// How often quiet addresses are forgotten.
@@ -66,7 +67,7 @@ impl AddressRate {
 
     fn check(&self, client: IpAddr) -> Result<(), Duration> {
         self.limiter
-            .check_key(&network(client))
+            .check_key(&network_of(client))
             .map(drop)
             .map_err(|until| {
                 let now = Ticks::of(self.clock.clone()).now();
@@ -85,17 +86,6 @@ async fn pass(State(rate): State<AddressRate>, request: Request, next: Next) -> 
         Err(wait) => ApiError::new(ErrorCode::RateLimitExceeded)
             .retry_after(wait)
             .into_response(),
-    }
-}
-
-/// What counts as one client.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 

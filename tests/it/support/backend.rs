@@ -16,7 +16,7 @@ pub enum Base {
     /// A file, on a disk that loses what was not synced when the test says so.
     Sqlite(FailingDisk),
     /// A server of its own.
-    Postgres(Cluster, String),
+    Postgres(Cluster),
 }
 
 impl Backend {
@@ -35,9 +35,9 @@ impl Backend {
                 let cluster = Cluster::own();
                 let url = cluster.database();
                 let mut daemon = Daemon::prepare(variables);
-                let variable = ("AMTPD__STORE__URL".to_owned(), url.clone());
+                let variable = ("AMTPD__STORE__URL".to_owned(), url);
                 daemon.variables.push(variable);
-                (daemon, Base::Postgres(cluster, url))
+                (daemon, Base::Postgres(cluster))
             }
         }
     }
@@ -65,7 +65,7 @@ impl Base {
     pub fn cluster(&self) -> &Cluster {
         match self {
             Self::Sqlite(_) => panic!("SQLite has no server"),
-            Self::Postgres(cluster, _) => cluster,
+            Self::Postgres(cluster) => cluster,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod behaviour;
 pub mod caller;
 pub mod dns;
 pub mod failing_disk;
+pub mod many;
 pub mod netns;
 pub mod peer;
 pub mod pki;

@@ -69,6 +69,14 @@ impl Network {
         succeed(command.args(plug));
     }
 
+    /// Cuts a node from one address, or restores it. What it sends there is lost; all else goes on.
+    pub fn route(&self, node: u8, to: Ipv4Addr, open: bool) {
+        let change = if open { "del" } else { "add" };
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.namespace(node), "route", change]);
+        succeed(command.args(["blackhole", &format!("{to}/32")]));
+    }
+
     fn build(&self) {
         let (hub, outside) = (self.hub(), outside(self.number));
         let own = self.own_address();

@@ -151,13 +151,23 @@ pub struct Load {
 struct State {
     stop: AtomicBool,
     rest: AtomicBool,
+    pace: Duration,
 }
 
 impl Load {
-    /// Lets them talk until they are stopped; each begins at the next gateway in turn.
+    /// Lets them talk as fast as they can until they are stopped; each begins at the next gateway
+    /// in turn.
     pub fn start(gateways: &[Caller], pairs: Vec<Pair>) -> Self {
+        Self::paced(gateways, pairs, Duration::ZERO)
+    }
+
+    /// The same with a pause after each message of a pair.
+    pub fn paced(gateways: &[Caller], pairs: Vec<Pair>, pace: Duration) -> Self {
         let ledger = Arc::new(Ledger::new());
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            pace,
+            ..State::default()
+        });
         let mut talking = JoinSet::new();
         for (turn, pair) in pairs.into_iter().enumerate() {
             talking.spawn(talk(
@@ -212,6 +222,7 @@ async fn talk(
         if state.stop.load(Ordering::SeqCst) {
             return;
         }
+        pause(state.pace).await;
         loop {
             let gateway = &gateways[turn % gateways.len()];
             let id = submit(gateway, &pair, number, &ledger).await;

@@ -217,6 +217,11 @@ impl Site {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("gateway").join(name)
+    }
+
     pub fn admin_key(&self) -> &str {
         &self.admin_key
     }
@@ -261,6 +266,12 @@ impl Site {
             .spawn()
             .unwrap();
         self.process = Some(process);
+    }
+
+    /// Lets the process stand still, or go on, without its knowledge.
+    pub fn pause(&self, pause: bool) {
+        let name = if pause { "-STOP" } else { "-CONT" };
+        super::signal(self.process.as_ref().unwrap(), name);
     }
 
     /// Ends the process as a power failure would.
@@ -435,7 +446,8 @@ fn shown(path: &std::path::Path) -> String {
     path.display().to_string()
 }
 
-fn words(command: &Command) -> Vec<String> {
+/// The words of a command.
+pub fn words(command: &Command) -> Vec<String> {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())

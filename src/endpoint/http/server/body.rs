@@ -4,7 +4,8 @@
 //!   received are counted and reading stops with the first one too many.
 //! - A body must make progress, and must be complete within a total time.
 //! - All bodies together take a bounded amount of memory, counted as bytes arrive and until the
-//!   last handle to them is dropped. Nobody is authenticated yet when a body is read.
+//!   last handle to them is dropped. Nobody is authenticated yet when a body is read. A body that
+//!   comes in crumbs counts for what the crumbs take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
+
+/// What a further piece of a body takes beside its bytes.
+const PIECE: usize = 64;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,11 +114,29 @@ impl BodyReader {
             if piece.len() > limit - pieces.length {
                 return Err(BodyFault::TooLarge { limit });
             }
-            let taken = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-            let permit = self.memory.clone().try_acquire_many_owned(taken);
-            pieces.add(piece, permit.map_err(|_| BodyFault::Busy)?);
+            let crumb = if pieces.pieces.is_empty() { 0 } else { PIECE };
+            let permit = self.take(piece.len() + crumb)?;
+            pieces.add(piece, permit);
         }
         Ok(pieces.join())
+    }
+
+    /// Counts bytes that were made of a body, such as what it unpacks to.
+    ///
+    /// # Errors
+    /// [`BodyFault::Busy`].
+    pub fn hold(&self, bytes: Bytes) -> Result<Bytes, BodyFault> {
+        let memory = Some(self.take(bytes.len())?);
+        Ok(Bytes::from_owner(Held {
+            bytes,
+            _memory: memory,
+        }))
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyFault> {
+        let taken = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = self.memory.clone().try_acquire_many_owned(taken);
+        permit.map_err(|_| BodyFault::Busy)
     }
 }
 
@@ -224,7 +246,7 @@ mod tests {
             progress: Duration::from_secs(10),
             total: Duration::from_secs(25),
         };
-        let reader = BodyReader::new(times, 100, Clock::over(test));
+        let reader = BodyReader::new(times, 200, Clock::over(test));
         reader.read(Request::new(Body::new(body)), limit).await
     }
 
@@ -274,5 +296,16 @@ mod tests {
         assert_eq!(read().await, Err(BodyFault::Busy));
         drop(slice);
         assert_eq!(read().await.unwrap(), "abcdef");
+        let made = reader.hold(Bytes::from_static(b"abcdef")).unwrap();
+        assert_eq!(read().await, Err(BodyFault::Busy));
+        drop(made);
+        assert_eq!(read().await.unwrap(), "abcdef");
+    }
+
+    #[tokio::test]
+    async fn crumbs_count_for_more_than_their_bytes() {
+        let crumbs = |count| vec![Step::Piece(b"x"); count];
+        assert_eq!(read(crumbs(4), 100).await.unwrap(), "xxxx");
+        assert_eq!(read(crumbs(5), 100).await, Err(BodyFault::Busy));
     }
 }

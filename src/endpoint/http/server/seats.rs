@@ -1,10 +1,11 @@
 //! How many connections a listener and each of its clients may hold.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ConnectionLimits;
+use crate::net::network_of;
 use crate::telemetry::RefusedConnection;
 
 /// The seats of one listener. Cloning is cheap.
@@ -57,7 +58,7 @@ impl Seats {
 impl Seat {
     /// Counts the connection as one of `client`.
     pub(super) fn assign(&mut self, client: IpAddr) -> Result<(), RefusedConnection> {
-        let client = network(client);
+        let client = network_of(client);
         let mut taken = self.seats.taken();
         let held = taken.clients.entry(client).or_default();
         if *held >= self.seats.limits.per_client {
@@ -82,14 +83,6 @@ impl Drop for Seat {
         if left == 0 {
             taken.clients.remove(&client);
         }
-    }
-}
-
-/// What counts as one client: anybody on IPv6 has a /64 of addresses to come from.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
