@@ -26,6 +26,10 @@ pub trait TimeSource: Send + Sync {
     fn monotonic(&self) -> Duration;
     /// Completes when `duration` has passed.
     fn wait(&self, duration: Duration) -> Wait;
+    /// Whether it is moved by hand: then the clocks of others mean nothing beside it.
+    fn is_moved_by_hand(&self) -> bool {
+        false
+    }
 }
 
 /// A shared handle to a source of time. Cloning is cheap.
@@ -61,6 +65,12 @@ impl Clock {
     #[must_use]
     pub fn monotonic(&self) -> Duration {
         self.0.monotonic()
+    }
+
+    /// The present moment where this clock is moved by hand: it goes before the database's.
+    #[must_use]
+    pub fn set_by_hand(&self) -> Option<Timestamp> {
+        self.0.is_moved_by_hand().then(|| self.0.now())
     }
 
     /// Completes when `duration` has passed on this clock.
@@ -187,6 +197,10 @@ impl TestClock {
 impl TimeSource for TestClock {
     fn now(&self) -> Timestamp {
         self.start.plus(self.monotonic())
+    }
+
+    fn is_moved_by_hand(&self) -> bool {
+        true
     }
 
     fn monotonic(&self) -> Duration {

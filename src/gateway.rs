@@ -1,5 +1,6 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod members;
 mod outgoing;
 
 use std::net::SocketAddr;
@@ -26,13 +27,14 @@ use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
-use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Sweeper};
+use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
 use crate::store::{
     self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
     StoreOptions,
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use members::Members;
 use outgoing::Outgoing;
 use tokio::sync::mpsc;
 
@@ -125,10 +127,14 @@ impl Gateway {
         };
         let board = Board::new(clock.clone());
         let (intake, offers) = parts.intake();
-        let manager = parts.manager(intake.clone(), offers, (sealer.clone(), &board));
+        let early = config.delivery.path == DeliveryPath::Immediate;
+        let mut members = Members::new(&store, &clock, &board, early);
+        let share = members.share.clone();
+        let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let api = parts.api(intake, (&activity, sealer, board), draining.clone());
+        let mut api = parts.api(intake, (&activity, sealer, board), draining.clone());
+        api.node = members.node;
         let health = Health::new(
             (store.clone(), space.clone()),
             identity.clone(),
@@ -142,6 +148,7 @@ impl Gateway {
 
         let base = lifecycle.stage("store");
         base.spawn("committer", committer.run(base.stop()));
+        let joined = lifecycle.stage("members");
         let work = lifecycle.stage("workers");
         work.spawn(
             "activity",
@@ -151,7 +158,7 @@ impl Gateway {
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
-        parts.spawn_upkeep(&work);
+        parts.spawn_upkeep(&work, members.node);
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -160,6 +167,7 @@ impl Gateway {
             metrics: metrics.clone(),
             admission: Some(admission),
         };
+        members.join(&joined, &clock).await;
         listeners.open(&doors, (api, health), &edge, &rate);
         let grace = config.limits.shutdown_grace;
         Ok(Self {
@@ -287,7 +295,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// Spawns what looks after the store and the doors.
-    fn spawn_upkeep(&self, work: &Stage) {
+    fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid) {
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
         let source = self.source.clone().run(self.clock.clone(), work.stop());
@@ -297,7 +305,7 @@ impl Parts<'_> {
             acknowledged: self.config.retention.acknowledged,
             dead_letters: self.config.retention.dead_letters,
         };
-        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone());
+        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node);
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
         if self.store.is_shared() {
             let messenger = Messenger::new(self.store.clone(), self.clock.clone());
@@ -343,7 +351,7 @@ impl Parts<'_> {
     fn manager(
         &self,
         intake: Intake,
-        offers: mpsc::Receiver<Offer>,
+        (offers, share): (mpsc::Receiver<Offer>, Share),
         (sealer, board): (Option<Sealer>, &Board),
     ) -> queue::Manager {
         let config = self.config;
@@ -377,6 +385,7 @@ impl Parts<'_> {
             metrics: metrics.clone(),
             offers,
             post: board.place("queue"),
+            share,
         };
         queue::manager(parts, rules)
     }
@@ -417,6 +426,7 @@ impl Parts<'_> {
             ),
             draining,
             board,
+            node: uuid::Uuid::nil(),
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
         }

@@ -214,33 +214,6 @@ CREATE TABLE blob_chunks (
     PRIMARY KEY (id, chunk)
 );
 
--- What several gateways share. A slice of all lanes belongs to one gateway until expires_at, by
--- the clock of the database; epoch counts its owners.
-CREATE TABLE shards (
-    shard      BIGINT NOT NULL PRIMARY KEY,
-    owner      TEXT COLLATE "C",
-    epoch      BIGINT NOT NULL DEFAULT 0,
-    expires_at TIMESTAMPTZ
-) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000,
-        autovacuum_vacuum_cost_delay = 0);
-INSERT INTO shards (shard) SELECT * FROM generate_series(0, 1023);
-
--- The gateways that use this database, and what each tells of its workers.
-CREATE TABLE gateways (
-    node    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    seen_at TIMESTAMPTZ NOT NULL,
-    joined_at TIMESTAMPTZ NOT NULL,
-    version TEXT COLLATE "C" NOT NULL,
-    status  BYTEA
-) WITH (fillfactor = 30);
-
--- Work that one gateway at a time does.
-CREATE TABLE duties (
-    duty       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    owner      TEXT COLLATE "C" NOT NULL,
-    expires_at TIMESTAMPTZ NOT NULL
-) WITH (fillfactor = 30);
-
 -- The last commit of each committing connection. After a lost connection it tells whether the
 -- commit that was under way is there.
 CREATE TABLE commit_marks (

@@ -4,6 +4,7 @@
 //! and a second time when it is on disk. A bounce or reply is stored in the commit that settles
 //! its cause.
 
+mod loading;
 mod settling;
 
 use std::collections::HashMap;
@@ -17,20 +18,18 @@ use uuid::Uuid;
 use super::backoff::Schedule;
 use super::notices::Notices;
 use super::pace::Paces;
+use super::share::{Hold, Share};
 use super::verdict::{self, Verdict};
 use super::window::{After, Dispatch, Report};
 use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
 use crate::store::{
-    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Marks, Reason, Settlement,
-    Store, StoreError,
+    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
 };
 use crate::telemetry::Metrics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
 
-/// A delivery that could not even be read is looked at again after this time.
-const UNREADABLE: Duration = Duration::from_secs(3_600);
 /// After a database fault a dispatch is looked at again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -87,7 +86,19 @@ pub(super) struct Carrier {
     pub(super) delay_notice: Option<Duration>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    /// Which lanes are this gateway's.
+    pub(super) share: Share,
 }
+
+/// A dispatch with the right to it.
+struct Job<'a> {
+    dispatch: Dispatch,
+    hold: Hold,
+    tell: &'a UnboundedSender<Event>,
+}
+
+/// The lanes of a dispatch are another gateway's, or may be soon.
+struct Lost;
 
 /// A delivery with what came of it.
 struct Done {
@@ -105,18 +116,25 @@ impl Carrier {
     pub(super) async fn carry(
         &self,
         dispatch: Dispatch,
-        cargo: Cargo,
+        (cargo, hold): (Cargo, Hold),
         tell: UnboundedSender<Event>,
     ) {
         let id = dispatch.id;
-        let (deliveries, accepting) = match cargo {
+        let (loaded, accepting) = match cargo {
             Cargo::Early(deliveries, accepting, claim) => {
-                (Ok(deliveries), Some((accepting, claim)))
+                (Ok((deliveries, Vec::new())), Some((accepting, claim)))
             }
-            Cargo::Stored => (self.load(&dispatch.groups.concat()).await, None),
+            Cargo::Stored => (self.load_in_order(&dispatch).await, None),
         };
-        let settled = match deliveries {
-            Ok(deliveries) => self.deliver(dispatch, deliveries, accepting, &tell).await,
+        let settled = match loaded {
+            Ok(loaded) => {
+                let job = Job {
+                    dispatch,
+                    hold,
+                    tell: &tell,
+                };
+                self.deliver(job, loaded, accepting).await
+            }
             Err(error) => {
                 tracing::error!(%error, "deliveries could not be read");
                 let until = self.clock.now().plus(AGAIN);
@@ -135,11 +153,15 @@ impl Carrier {
 
     async fn deliver(
         &self,
-        dispatch: Dispatch,
-        deliveries: Vec<Delivery>,
+        job: Job<'_>,
+        (deliveries, overtaken): (Vec<Delivery>, Vec<(i64, After)>),
         accepting: Option<(Accepting, Claim)>,
-        tell: &UnboundedSender<Event>,
     ) -> Result<(), ()> {
+        let Job {
+            dispatch,
+            hold,
+            tell,
+        } = job;
         let Some(destination) = Destination::parse(&dispatch.destination) else {
             tracing::error!(
                 destination = dispatch.destination,
@@ -163,13 +185,23 @@ impl Carrier {
                 .move_to_inbox(dispatch.id, agent, deliveries, tell)
                 .await;
         }
-        let done = self.attempt(&destination, &dispatch, deliveries).await;
+        let attempted = self
+            .attempt(&destination, (&dispatch, &hold), deliveries)
+            .await;
+        let Ok(done) = attempted else {
+            // Not tried: its lanes are looked at again, by whose they are.
+            if let Some((accepting, claim)) = accepting {
+                drop((accepting.decision().await, claim));
+            }
+            return Err(());
+        };
         let report = report(&done);
-        let gone = missing(&dispatch, &done);
+        let gone = missing(&dispatch, &done, &overtaken);
         let results = done
             .iter()
             .map(|it| (it.delivery.seq, it.verdict.after(it.delivery.loose)))
             .chain(gone)
+            .chain(overtaken)
             .collect();
         send(tell, dispatch.id, results, report);
         if let Some((accepting, claim)) = accepting {
@@ -180,7 +212,8 @@ impl Carrier {
                 return Ok(());
             }
         }
-        self.settle(&destination, agent.as_deref(), done).await
+        self.settle((&destination, agent.as_deref()), &hold, done)
+            .await
     }
 
     /// Gives up deliveries whose time is over, whatever their lanes do.
@@ -192,7 +225,7 @@ impl Carrier {
                 return;
             }
         };
-        let now = self.clock.now();
+        let (now, hold) = (self.clock.now(), self.share.hold());
         let mut by_destination: HashMap<String, Vec<Done>> = HashMap::new();
         for delivery in deliveries {
             let Ok(message) = delivery.stored.message() else {
@@ -214,63 +247,18 @@ impl Carrier {
         for (name, done) in by_destination {
             if let Some(destination) = Destination::parse(&name) {
                 // What could not be settled is given up at the next round.
-                let _ = self.settle(&destination, None, done).await;
+                let _ = self.settle((&destination, None), &hold, done).await;
             }
         }
     }
 
-    /// Reads deliveries; one that cannot be read leaves its lane and does not stop the others.
-    async fn load(&self, seqs: &[i64]) -> Result<Vec<Delivery>, StoreError> {
-        match self.store.load_deliveries(seqs).await {
-            Err(StoreError::Corrupt(_)) => {}
-            other => return other,
-        }
-        let mut deliveries = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            match self.store.load_deliveries(&[*seq]).await {
-                Ok(found) => deliveries.extend(found),
-                Err(StoreError::Corrupt(what)) => self.set_aside(*seq, what).await?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(deliveries)
-    }
-
-    async fn set_aside(&self, seq: i64, what: String) -> Result<(), StoreError> {
-        tracing::error!(
-            delivery.seq = seq,
-            error = what,
-            "a delivery cannot be read"
-        );
-        let now = self.clock.now();
-        let settlement = Settlement {
-            seq,
-            mid: 0,
-            recipient: String::new(),
-            at: now,
-            attempt: None,
-            fate: Ending::Deferred {
-                due_at: now.plus(UNREADABLE),
-                reason: Reason {
-                    code: ErrorCode::InternalError,
-                    text: what,
-                },
-                marks: Marks {
-                    loose: true,
-                    ..Marks::default()
-                },
-            },
-        };
-        self.store.settle(vec![settlement], Vec::new()).await
-    }
-
-    /// Tries what may be tried, and judges it.
+    /// Tries what may be tried, and judges it; nothing where a lane is not this gateway's any more.
     async fn attempt(
         &self,
         destination: &Destination,
-        dispatch: &Dispatch,
+        (dispatch, hold): (&Dispatch, &Hold),
         deliveries: Vec<Delivery>,
-    ) -> Vec<Done> {
+    ) -> Result<Vec<Done>, Lost> {
         let now = self.clock.now();
         let mut found: HashMap<i64, Delivery> =
             deliveries.into_iter().map(|it| (it.seq, it)).collect();
@@ -306,9 +294,13 @@ impl Carrier {
             }
         }
         if parcels.is_empty() {
-            return done;
+            return Ok(done);
         }
         self.paces.wait(destination, parcels.len()).await;
+        let holds = |it: &Delivery| self.share.still_holds(hold, it.lane);
+        if !going.iter().all(|(delivery, _)| holds(delivery)) {
+            return Err(Lost);
+        }
         let started = self.clock.monotonic();
         let transport = self.transports.of(destination);
         let attempted = transport.carry(destination, parcels).await;
@@ -318,7 +310,7 @@ impl Carrier {
             let attempted = attempted.next().unwrap_or_else(unanswered);
             done.push(self.judge(destination, (delivery, message), attempted, (now, took)));
         }
-        done
+        Ok(done)
     }
 
     fn judge(
@@ -374,6 +366,7 @@ impl Carrier {
                 mid: it.stored.mid,
                 recipient: it.recipient.to_string(),
                 at: now,
+                held: None,
                 attempt: None,
                 fate: Ending::Inbox(agent.id),
             })
@@ -443,12 +436,13 @@ fn report(done: &[Done]) -> Report {
 }
 
 /// What was to go and does not wait any more: cancelled, held, or unreadable.
-fn missing(dispatch: &Dispatch, done: &[Done]) -> Vec<(i64, After)> {
+fn missing(dispatch: &Dispatch, done: &[Done], overtaken: &[(i64, After)]) -> Vec<(i64, After)> {
     dispatch
         .groups
         .iter()
         .flatten()
         .filter(|seq| !done.iter().any(|it| it.delivery.seq == **seq))
+        .filter(|seq| !overtaken.iter().any(|(other, _)| other == *seq))
         .map(|seq| (*seq, After::Done))
         .collect()
 }

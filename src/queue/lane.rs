@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::protocol::Timestamp;
-use crate::store::QueueRow;
+use crate::store::{QueueRow, shard_of};
 
 /// The most rows of one lane in memory.
 pub(super) const LANE_ROWS: usize = 400;
@@ -17,17 +17,23 @@ pub(super) const LANE_ROWS: usize = 400;
 pub(super) enum LaneKey {
     /// The order of a sender and a recipient.
     Pair(i64),
-    /// A delivery that left its lane: it is tried by itself.
-    Alone(i64),
+    /// A delivery that left its lane: it is tried by itself. Its number, and the lane it left.
+    Alone(i64, i64),
 }
 
 impl LaneKey {
     pub(super) const fn of(row: &QueueRow) -> Self {
         if row.loose {
-            Self::Alone(row.seq)
+            Self::Alone(row.seq, row.lane)
         } else {
             Self::Pair(row.lane)
         }
+    }
+
+    /// The shard whose owner may send it.
+    pub(super) fn shard(self) -> u16 {
+        let (Self::Pair(lane) | Self::Alone(_, lane)) = self;
+        shard_of(lane)
     }
 }
 
@@ -82,6 +88,30 @@ impl Lane {
         }
         self.rows.push_back(row);
         true
+    }
+
+    /// Takes a row that was committed late, in its place, where there is room for it; else it and
+    /// what follows it stand behind. Says how many rows came into memory and how many went.
+    pub(super) fn push_late(
+        &mut self,
+        row: QueueRow,
+        has_room: impl Fn() -> bool,
+    ) -> (usize, usize) {
+        let at = self.rows.partition_point(|other| other.seq < row.seq);
+        let known = self.behind.is_some_and(|behind| behind <= row.seq)
+            || self.rows.get(at).is_some_and(|other| other.seq == row.seq);
+        if known {
+            return (0, 0);
+        }
+        let blocked = matches!(self.state, LaneState::Blocked { .. });
+        if blocked || self.rows.len() >= LANE_ROWS || !has_room() {
+            let gone = self.rows.len() - at;
+            self.rows.truncate(at);
+            self.behind = Some(row.seq);
+            return (0, gone);
+        }
+        self.rows.insert(at, row);
+        (1, 0)
     }
 
     /// Drops the rows in memory: they stand behind. Says how many there were.

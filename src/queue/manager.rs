@@ -3,6 +3,10 @@
 //! It sleeps until something is committed, answered or due. What is in memory is bounded; what is
 //! down costs one entry. Waiting may be cancelled, delivering may not: on the way down nothing new
 //! goes, and what is under way is waited for.
+//!
+//! Where gateways share the database it works on the own shards only: see `manager/sharing.rs`.
+
+mod sharing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +26,7 @@ use crate::store::{
 };
 use crate::telemetry::{Post, QueueGauges, WorkerState};
 use crate::transport::{Destination, Load};
+use sharing::Sharing;
 
 /// Rows read at a time.
 const PAGE: usize = 2_000;
@@ -64,6 +69,8 @@ pub struct Manager {
     next_round: Timestamp,
     /// When what is out of its lane is looked for.
     loose_at: Option<Timestamp>,
+    sharing: Sharing,
+    stop: CancellationToken,
 }
 
 impl Manager {
@@ -81,10 +88,16 @@ impl Manager {
             concurrency: limits.concurrency,
         };
         let now = carrier.clock.now();
+        let mut window = Window::new(limits, carrier.schedule);
+        if carrier.share.is_kept() {
+            window = window.sharing();
+        }
         Self {
             store: carrier.store.clone(),
             events: carrier.store.events().clone(),
-            window: Window::new(limits, carrier.schedule),
+            window,
+            sharing: Sharing::new(carrier.share.clone()),
+            stop: CancellationToken::new(),
             carrier: Arc::new(carrier),
             offers,
             tell,
@@ -104,6 +117,7 @@ impl Manager {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), QueueFault> {
         let mut new_rows = self.events.subscribe(Topic::Queue);
         let mut control = self.events.subscribe(Topic::Control);
+        self.stop = stop.clone();
         loop {
             let wake = self.work().await;
             self.show(WorkerState::Idle);
@@ -121,6 +135,7 @@ impl Manager {
                     self.window.look_again(clock.now());
                     self.loose_at = Some(clock.now());
                 }
+                () = self.sharing.share.changed() => {}
                 () = clock.wait(pause) => {}
             }
             self.learn_all();
@@ -154,9 +169,16 @@ impl Manager {
     /// Reads and lets go until there is nothing to do; says when there will be.
     async fn work(&mut self) -> Timestamp {
         let clock = self.carrier.clock.clone();
-        self.round(clock.now()).await;
+        if self.take_stock() {
+            self.round(clock.now()).await;
+        }
         loop {
             let now = clock.now();
+            if !self.take_stock() {
+                // What is under way goes on; the keeper says when more may.
+                return self.next_round.max(now.plus(FAULT));
+            }
+            self.look(now).await;
             if self.unread && self.window.room() > 0 {
                 self.read_new(now).await;
             }
@@ -171,6 +193,7 @@ impl Manager {
                 Next::Wait(_) if self.unread && self.window.room() > 0 => {}
                 Next::Wait(until) => {
                     let until = until.unwrap_or(self.next_round).min(self.next_round);
+                    let until = self.next_look(now).map_or(until, |at| at.min(until));
                     return self.loose_at.map_or(until, |at| at.min(until));
                 }
             }
@@ -189,7 +212,12 @@ impl Manager {
         }
         self.next_round = now.plus(ROUND);
         self.carrier.notices.tidy();
-        if let Ok(rows) = self.store.feed(&Feed::GivenUp(now), GIVEN_UP).await {
+        let shards = self.sharing.shards();
+        if let Ok(rows) = self
+            .store
+            .feed_of(&shards, &Feed::GivenUp(now), GIVEN_UP)
+            .await
+        {
             let seqs: Vec<i64> = rows
                 .iter()
                 .map(|row| row.seq)
@@ -248,22 +276,29 @@ impl Manager {
 
     /// Reads rows; where the database fails, again until it does not.
     async fn rows(&self, feed: &Feed, limit: usize) -> Vec<QueueRow> {
-        loop {
-            match self.store.feed(feed, limit).await {
+        let shards = self.sharing.shards();
+        while !self.stop.is_cancelled() {
+            match self.store.feed_of(&shards, feed, limit).await {
                 Ok(rows) => return rows,
                 Err(StoreError::Closed) => return Vec::new(),
                 Err(error) => {
                     tracing::error!(%error, "the queue could not be read");
-                    self.carrier.clock.wait(FAULT).await;
+                    tokio::select! {
+                        () = self.carrier.clock.wait(FAULT) => {}
+                        () = self.stop.cancelled() => {}
+                    }
                 }
             }
         }
+        // Nothing goes any more: it does not matter what is forgotten.
+        Vec::new()
     }
 
     fn launch(&mut self, dispatch: Dispatch, cargo: Cargo) {
         let (carrier, tell) = (self.carrier.clone(), self.tell.clone());
+        let hold = self.sharing.share.hold();
         self.tasks
-            .spawn(async move { carrier.carry(dispatch, cargo, tell).await });
+            .spawn(async move { carrier.carry(dispatch, (cargo, hold), tell).await });
     }
 
     /// Takes a message of the immediate path, if nothing stands before it.
@@ -308,6 +343,11 @@ impl Manager {
             if destination.get_or_insert_with(|| name.clone()) != name {
                 return None;
             }
+        }
+        let lanes = acceptance.recipients.iter();
+        let mut lanes = lanes.map(|recipient| lane_of(&sender, &recipient.address));
+        if !self.may_go_early(&mut lanes) {
+            return None;
         }
         let reserved = self.store.reserve(acceptance.recipients.len()).await;
         let (mid, seqs) = reserved.ok()?;
@@ -384,6 +424,7 @@ fn deliveries(acceptance: &Acceptance, destination: &str) -> Vec<Delivery> {
                 ..
             } => Some(Delivery {
                 seq: (*reserved)?,
+                lane: lane_of(envelope.message.sender(), &recipient.address),
                 stored: stored.clone(),
                 recipient: recipient.address.clone(),
                 destination: destination.to_owned(),

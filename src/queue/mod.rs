@@ -3,17 +3,25 @@
 mod backoff;
 mod carrier;
 mod destination;
+mod keeper;
 mod lane;
+mod late;
 mod manager;
+#[cfg(test)]
+mod model;
 mod notices;
 mod pace;
+mod shards;
+mod share;
 mod sweeper;
 mod verdict;
 mod window;
 
 pub use backoff::Schedule;
 pub use carrier::Transports;
+pub use keeper::{Keeper, Membership};
 pub use manager::{Manager, QueueFault, QueueLimits};
+pub use share::Share;
 pub use sweeper::Sweeper;
 
 use std::num::NonZeroU32;
@@ -60,6 +68,8 @@ pub struct QueueParts {
     pub offers: mpsc::Receiver<Offer>,
     /// The place on the board.
     pub post: Post,
+    /// What of the queue is this gateway's.
+    pub share: Share,
 }
 
 /// The manager of a queue with these rules.
@@ -77,6 +87,7 @@ pub fn manager(parts: QueueParts, rules: QueueRules) -> Manager {
         store: parts.store,
         intake: parts.intake,
         transports: parts.transports,
+        share: parts.share,
         schedule: rules.schedule,
         delay_notice: rules.delay_notice,
         clock,

@@ -1,11 +1,13 @@
 //! The sweeper: forgets what is over, every minute, in small steps.
 //!
 //! Between two steps every waiting verb gets its turn in a commit, so forgetting never holds up
-//! mail. A failing database is tried again at the next round.
+//! mail. A failing database is tried again at the next round. Of gateways that share a database one
+//! does it.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::store::{RetentionRules, Store};
@@ -17,16 +19,18 @@ pub struct Sweeper {
     store: Store,
     rules: RetentionRules,
     clock: Clock,
+    node: Uuid,
 }
 
 impl Sweeper {
-    /// A sweeper with these rules.
+    /// A sweeper of the gateway `node` with these rules.
     #[must_use]
-    pub fn new(store: Store, rules: RetentionRules, clock: Clock) -> Self {
+    pub fn new(store: Store, rules: RetentionRules, clock: Clock, node: Uuid) -> Self {
         Self {
             store,
             rules,
             clock,
+            node,
         }
     }
 
@@ -43,7 +47,7 @@ impl Sweeper {
 
     async fn round(&self, stop: &CancellationToken) {
         let (mut rows, mut messages) = (0, 0);
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && self.is_on_duty().await {
             match self.store.sweep(self.rules, self.clock.now()).await {
                 Ok(swept) => {
                     rows += swept.rows;
@@ -61,5 +65,14 @@ impl Sweeper {
         if rows > 0 {
             tracing::info!(rows, messages, "forgot what was over");
         }
+    }
+
+    async fn is_on_duty(&self) -> bool {
+        let now = self.clock.set_by_hand();
+        let duty = self.store.lease("sweeper", self.node, now).await;
+        duty.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the sweeper could not work");
+            false
+        })
     }
 }

@@ -7,12 +7,15 @@
 //!   destination do not stand in the way of the others.
 //! - Of a lane one request, or one batch, is under way. A lane whose head must wait is blocked.
 //! - What could not be settled is read again.
+//! - Where the database is shared only lanes of the own shards are held, and rows may become
+//!   visible late: see `window/shared.rs`.
 
 mod entry;
+mod landing;
 mod parts;
+mod shared;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use super::backoff::Schedule;
 use super::destination::BreakerState;
@@ -23,9 +26,8 @@ use crate::transport::Load;
 use entry::{Entry, Step};
 pub(super) use parts::{After, Dispatch, Limits, Next, Range, Report};
 use parts::{FLIGHTS, FLYING_BYTES, Flight, Timer};
+use shared::Shared;
 
-/// After a settlement that failed, its lanes are read again after this time.
-const AGAIN: Duration = Duration::from_secs(5);
 /// The part of the queue that is in memory.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -43,6 +45,8 @@ pub(super) struct Window {
     limits: Limits,
     schedule: Schedule,
     next_id: u64,
+    /// Where the database is shared.
+    shared: Option<Shared>,
 }
 
 impl Window {
@@ -59,6 +63,7 @@ impl Window {
             limits,
             schedule,
             next_id: 0,
+            shared: None,
         }
     }
 
@@ -99,7 +104,7 @@ impl Window {
     pub(super) fn feed(&mut self, rows: Vec<QueueRow>, now: Timestamp) {
         for row in rows {
             self.high = self.high.max(row.seq);
-            if self.early.remove(&row.seq) {
+            if self.early.remove(&row.seq) || !self.wants(&row) {
                 continue;
             }
             let cap = self.limits.of_destination();
@@ -125,7 +130,7 @@ impl Window {
         for row in rows {
             let name = row.destination.clone();
             let known = self.entry(&name).lanes.contains_key(&LaneKey::of(&row));
-            if !known && self.room() > 0 {
+            if !known && self.room() > 0 && self.wants(&row) {
                 self.place(row, now);
                 self.take_turn(&name);
             }
@@ -142,13 +147,14 @@ impl Window {
     ) {
         let complete = rows.len() < range.limit;
         let after = rows.last().map_or(range.to, |row| row.seq) + 1;
+        let wanted: Vec<QueueRow> = rows.into_iter().filter(|row| self.wants(row)).collect();
         let entry = self.entry(name);
         let Some(lane) = entry.lanes.get_mut(&key) else {
             return;
         };
         lane.behind = None;
         let mut kept = 0;
-        for row in rows {
+        for row in wanted {
             kept += usize::from(lane.push(row));
         }
         if !complete && lane.behind.is_none() {
@@ -172,7 +178,9 @@ impl Window {
         let after = rows.last().map_or(range.to, |row| row.seq) + 1;
         self.entry(name).parked = (!complete).then_some(after);
         for row in rows {
-            self.place(row, now);
+            if self.wants(&row) {
+                self.place(row, now);
+            }
         }
         self.take_turn(name);
     }
@@ -254,81 +262,6 @@ impl Window {
         Some(self.fly(name.to_owned(), vec![group], (lanes, bytes)))
     }
 
-    /// An attempt was answered. Lanes in which all went well are free at once; the others when
-    /// it is settled.
-    pub(super) fn answered(
-        &mut self,
-        id: u64,
-        results: &[(i64, After)],
-        report: (Report, f64),
-        now: Timestamp,
-    ) {
-        let Some(flight) = self.flights.get_mut(&id) else {
-            return;
-        };
-        let mut lanes: HashSet<LaneKey> = flight.lanes.values().copied().collect();
-        for (seq, after) in results {
-            let (
-                After::Blocked {
-                    until,
-                    destination_fault,
-                },
-                Some(key),
-            ) = (after, flight.lanes.get(seq))
-            else {
-                continue;
-            };
-            let first = flight
-                .blocked
-                .entry(*key)
-                .or_insert((*seq, *until, *destination_fault));
-            if *seq < first.0 {
-                *first = (*seq, *until, *destination_fault);
-            }
-            lanes.remove(key);
-        }
-        let name = flight.destination.clone();
-        for key in lanes {
-            if matches!(key, LaneKey::Pair(_)) {
-                self.free(&name, key, now);
-            }
-        }
-        self.judge(&name, report, now);
-        self.take_turn(&name);
-    }
-
-    /// What an attempt came to is on disk, or could not be put there.
-    pub(super) fn landed(&mut self, id: u64, settled: Result<(), ()>, now: Timestamp) {
-        let Some(flight) = self.flights.remove(&id) else {
-            return;
-        };
-        let name = flight.destination;
-        self.bytes -= flight.bytes;
-        self.entry(&name).flights -= 1;
-        let mut blocked = flight.blocked;
-        if settled.is_err() {
-            for (seq, key) in &flight.lanes {
-                let again = blocked
-                    .entry(*key)
-                    .or_insert((*seq, now.plus(AGAIN), false));
-                again.0 = again.0.min(*seq);
-                again.1 = now.plus(AGAIN);
-            }
-        }
-        for key in flight.lanes.values() {
-            if matches!(key, LaneKey::Alone(_)) {
-                // What left its lane is read again when it is due.
-                self.drop_lane(&name, *key);
-            }
-        }
-        for (key, (seq, until, destination_fault)) in blocked {
-            if matches!(key, LaneKey::Pair(_)) {
-                self.block(&name, key, (Some(seq), until, destination_fault));
-            }
-        }
-        self.take_turn(&name);
-    }
-
     /// Something was changed from outside: every blocked lane is looked at again, and every
     /// destination that is down is tried.
     pub(super) fn look_again(&mut self, now: Timestamp) {
@@ -354,10 +287,13 @@ impl Window {
     ) -> Dispatch {
         self.next_id += 1;
         self.bytes += bytes;
+        let (reading, before) = self.departs(&lanes);
         let flight = Flight {
             destination: destination.clone(),
             bytes,
             lanes,
+            reading,
+            answered: false,
             blocked: HashMap::new(),
         };
         self.flights.insert(self.next_id, flight);
@@ -365,6 +301,7 @@ impl Window {
             id: self.next_id,
             destination,
             groups,
+            before,
         }
     }
 
@@ -383,26 +320,6 @@ impl Window {
                     }
                 }
                 None => return,
-            }
-        }
-    }
-
-    /// Learns from an attempt whether the destination is well.
-    fn judge(&mut self, name: &str, (report, chance): (Report, f64), now: Timestamp) {
-        let schedule = self.schedule;
-        let entry = self.entry(name);
-        match report {
-            Report::Unknown => {}
-            Report::Well => {
-                if entry.breaker.succeeded(now) {
-                    entry.unblock(|destination_fault| destination_fault);
-                }
-            }
-            Report::Trouble(asked) => {
-                if entry.breaker.failed(now, asked, (&schedule, chance)) {
-                    let shed = entry.shed();
-                    self.rows -= shed;
-                }
             }
         }
     }
@@ -458,20 +375,6 @@ impl Window {
     fn free(&mut self, name: &str, key: LaneKey, now: Timestamp) {
         self.entry(name).set(key, LaneState::Free);
         self.look_at(name, key, now);
-    }
-
-    fn drop_lane(&mut self, name: &str, key: LaneKey) {
-        let entry = self.entry(name);
-        if let Some(lane) = entry.lanes.get_mut(&key) {
-            let shed = lane.rows.len();
-            *lane = Lane {
-                listed: lane.listed,
-                ..Lane::new()
-            };
-            entry.rows -= shed;
-            entry.list(key);
-            self.rows -= shed;
-        }
     }
 
     fn take_turn(&mut self, name: &str) {

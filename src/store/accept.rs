@@ -16,6 +16,7 @@ use super::claims::{Claim, Claims, Known};
 use super::error::StoreError;
 use super::identity::WireIdentity;
 use super::party_hash;
+pub(super) use super::shards::shard_of as shard;
 use super::sql::Connection;
 use crate::admission::Place;
 use crate::envelope::Envelope;
@@ -270,11 +271,6 @@ pub(super) const DELIVERY_QUEUED: i64 = 0;
 #[must_use]
 pub fn lane(sender: &Address, recipient: &Address) -> i64 {
     party_hash(&format!("{} {}", sender.key(), recipient.key()))
-}
-
-/// The slice of all lanes a lane belongs to: one of 1,024.
-pub(super) fn shard(lane: i64) -> u16 {
-    u16::try_from(lane & 1023).expect("ten bits fit")
 }
 
 const fn priority(priority: Priority) -> i64 {

@@ -10,6 +10,7 @@ use super::Store;
 use super::error::StoreError;
 use super::identity::{RENEW, WireIdentity};
 use super::messages::{self, StoredMessage};
+use super::shards::ShardSet;
 use super::sql::{Row, Statement, padded, places};
 use crate::protocol::{Address, IdempotencyKey, MessageId, Timestamp};
 
@@ -56,6 +57,9 @@ pub enum Feed {
     Loose(Timestamp),
     /// Those whose time is up.
     GivenUp(Timestamp),
+    /// All after the first number up to the second, for those who know some of them already. Those
+    /// of these destinations are left out, of 64 at most.
+    Late(i64, i64, Vec<String>),
 }
 
 /// A delivery with all that an attempt needs.
@@ -63,6 +67,8 @@ pub enum Feed {
 pub struct Delivery {
     /// Its number.
     pub seq: i64,
+    /// The order of its sender and recipient.
+    pub lane: i64,
     /// Its message.
     pub stored: Arc<StoredMessage>,
     /// As the sender wrote it.
@@ -89,12 +95,43 @@ const NARROW: &str = "SELECT d.seq, d.mid, d.lane, d.destination, d.state, d.due
                       d.flags, m.size FROM deliveries d JOIN messages m ON m.mid = d.mid";
 
 impl Store {
-    /// Reads at most `limit` deliveries, in the order of their numbers.
+    /// Reads at most `limit` deliveries of all shards, in the order of their numbers.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn feed(&self, feed: &Feed, limit: usize) -> Result<Vec<QueueRow>, StoreError> {
-        let (condition, values): (String, Vec<super::sql::Value>) = match feed {
+        self.feed_of(&ShardSet::ALL, feed, limit).await
+    }
+
+    /// The same of some shards. Where these are all, or one lane is asked for, nothing is sorted
+    /// out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn feed_of(
+        &self,
+        shards: &ShardSet,
+        feed: &Feed,
+        limit: usize,
+    ) -> Result<Vec<QueueRow>, StoreError> {
+        let (condition, values) = self.condition(feed);
+        let mut text = format!("{NARROW} WHERE {condition} LIMIT ?");
+        let mut own = None;
+        if *shards != ShardSet::ALL && !matches!(feed, Feed::Lane(..)) {
+            text = text.replacen("WHERE", "WHERE get_bit(?, d.shard) = 1 AND", 1);
+            own = Some(shards.to_bytes());
+        }
+        let statement = Statement::new(text)
+            .bind_all(own)
+            .bind_all(values)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut reader = self.reader().await?;
+        let rows = reader.rows(statement).await?;
+        Ok(rows.iter().map(narrow).collect::<sqlx::Result<_>>()?)
+    }
+
+    fn condition(&self, feed: &Feed) -> (String, Vec<super::sql::Value>) {
+        match feed {
             Feed::After(seq) => (
                 format!(
                     "d.seq > ? AND d.seq <= ? AND d.state < 2 AND d.flags & {LOOSE} = 0 ORDER BY d.seq"
@@ -125,13 +162,21 @@ impl Store {
                 "d.give_up_at <= ? AND d.state < 2 ORDER BY d.give_up_at".to_owned(),
                 vec![now.as_millis().into()],
             ),
-        };
-        let statement = Statement::new(format!("{NARROW} WHERE {condition} LIMIT ?"))
-            .bind_all(values)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let mut reader = self.reader().await?;
-        let rows = reader.rows(statement).await?;
-        Ok(rows.iter().map(narrow).collect::<sqlx::Result<_>>()?)
+            Feed::Late(after, upto, but) => {
+                let mut values = vec![(*after).into(), (*upto).into()];
+                let mut others = String::new();
+                if let Some(but) = padded(but).next() {
+                    others = format!("AND d.destination NOT IN ({}) ", places(but.len()));
+                    values.extend(but.iter().map(|name| name.as_str().into()));
+                }
+                (
+                    format!(
+                        "d.seq > ? AND d.seq <= ? AND d.state < 2 AND d.flags & {LOOSE} = 0 {others}ORDER BY d.seq"
+                    ),
+                    values,
+                )
+            }
+        }
     }
 
     /// When the next delivery out of its lane is due.
@@ -170,7 +215,7 @@ impl Store {
         for chunk in padded(seqs) {
             let text = format!(
                 "SELECT seq, mid, recipient, destination, attempts, first_at, give_up_at, wire_id, wire_key, \
-                 wire_set, flags FROM deliveries WHERE seq IN ({}) AND state < 2",
+                 wire_set, flags, lane FROM deliveries WHERE seq IN ({}) AND state < 2",
                 places(chunk.len())
             );
             rows.extend(reader.rows(Statement::new(text).bind_all(chunk)).await?);
@@ -262,6 +307,7 @@ fn delivery(row: &Row, stored: Arc<StoredMessage>) -> Result<Delivery, StoreErro
         .map_err(|fault| StoreError::Corrupt(format!("recipient of a delivery: {fault}")))?;
     Ok(Delivery {
         seq: row.int(0)?,
+        lane: row.int(11)?,
         stored,
         recipient,
         destination: row.text(3)?,

@@ -25,11 +25,18 @@ const SQLITE: &[Embedded] = &[
     ),
 ];
 
-const POSTGRES: &[Embedded] = &[(
-    1,
-    "core",
-    include_str!("../../migrations/postgres/0001_core.sql"),
-)];
+const POSTGRES: &[Embedded] = &[
+    (
+        1,
+        "core",
+        include_str!("../../migrations/postgres/0001_core.sql"),
+    ),
+    (
+        2,
+        "gateways",
+        include_str!("../../migrations/postgres/0002_gateways.sql"),
+    ),
+];
 
 /// All migrations for SQLite, oldest first.
 pub(super) fn sqlite() -> Migrator {

@@ -35,6 +35,7 @@ mod retention;
 mod seal;
 mod settle;
 mod settled;
+mod shards;
 mod space;
 mod sql;
 mod steps;
@@ -43,7 +44,7 @@ mod tests;
 mod trace;
 mod webhook_secret;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use moka::future::Cache;
 use ring::digest;
@@ -74,6 +75,7 @@ pub use postgres::inspect;
 pub use retention::{RetentionRules, Swept};
 pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
+pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;
 pub use steps::{Position, Step};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
@@ -99,7 +101,11 @@ struct Shared {
     keys: Cache<String, Option<Arc<ApiKey>>>,
     database: Database,
     board: notices::Board,
+    /// Says whether the other gateways know of this one.
+    admitted: OnceLock<Admitted>,
 }
+
+type Admitted = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Where reading connections come from.
 enum Readers {
@@ -157,10 +163,23 @@ impl Store {
         matches!(self.0.readers, Readers::Postgres(_))
     }
 
-    /// Whether it took the last commit. While it does not, new mail is refused at once.
+    /// Whether it took the last commit, and the other gateways know of this one. While it is not so
+    /// new mail is refused at once.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        self.0.committing.is_present()
+        self.0.committing.is_present() && self.is_admitted()
+    }
+
+    /// Whether the other gateways of the database know of this one.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.0.admitted.get().is_none_or(|admitted| admitted())
+    }
+
+    /// Lets somebody else say whether the other gateways know of this one.
+    pub fn admit_by(&self, admitted: impl Fn() -> bool + Send + Sync + 'static) {
+        // The first one stays: a store has one keeper.
+        let _ = self.0.admitted.set(Box::new(admitted));
     }
 
     /// What "202" promises on it.

@@ -105,6 +105,7 @@ pub async fn open(
         keys: cache(),
         database: options.database.clone(),
         board,
+        admitted: std::sync::OnceLock::new(),
     };
     Ok((Store(Arc::new(shared)), committer))
 }

@@ -4,6 +4,8 @@
 //!   and frees its idempotency row, so that its sender may send it again.
 //! - What is delivered is a fact: it is recorded also where the delivery was cancelled meanwhile.
 //! - A bounce or a reply is stored in the same commit, or neither is.
+//! - Where gateways share the database, what is no fact counts only as long as the shard is in the
+//!   hands it was in when the attempt began: otherwise another gateway goes on with the delivery.
 
 use std::collections::HashMap;
 
@@ -14,6 +16,7 @@ use super::deliveries::{DESTINATION_FAULT, LOOSE, NOTIFIED};
 use super::error::StoreError;
 use super::identity::RENEW;
 use super::settled::{self, Settled};
+use super::shards;
 use super::sql::{Connection, Insert, Statement, Value, padded, places};
 use super::{Patience, Store};
 use crate::events::Topic;
@@ -30,6 +33,8 @@ pub struct Settlement {
     pub recipient: String,
     /// When it came to that.
     pub at: Timestamp,
+    /// The shard and the epoch in which it was found, where gateways share the database.
+    pub held: Option<(u16, i64)>,
     /// The attempt that was made, if one was.
     pub attempt: Option<AttemptNote>,
     /// The end, or not yet.
@@ -150,7 +155,11 @@ impl Store {
         settlements: Vec<Settlement>,
         follow_ups: Vec<Acceptance>,
     ) -> Result<(), StoreError> {
-        let verb = Settle(settlements);
+        let verb = Settle {
+            settlements,
+            is_shared: self.is_shared(),
+            brings_forth: !follow_ups.is_empty(),
+        };
         self.0
             .committing
             .commit_with(verb, follow_ups, Patience::Long)
@@ -158,7 +167,41 @@ impl Store {
     }
 }
 
-struct Settle(Vec<Settlement>);
+struct Settle {
+    settlements: Vec<Settlement>,
+    is_shared: bool,
+    /// Whether messages come of it: then all of it counts or nothing does.
+    brings_forth: bool,
+}
+
+impl Settlement {
+    /// Whether it happened, whoever the delivery belongs to now.
+    const fn is_fact(&self) -> bool {
+        matches!(self.fate, Ending::Delivered | Ending::Inbox(_))
+    }
+}
+
+impl Settle {
+    /// The settlements that count.
+    async fn counting(&self, tx: &mut Connection) -> sqlx::Result<Vec<&Settlement>> {
+        let doubtful = self.settlements.iter().filter(|it| !it.is_fact());
+        let held: Vec<(u16, i64)> = doubtful.filter_map(|it| it.held).collect();
+        if !self.is_shared || held.is_empty() {
+            return Ok(self.settlements.iter().collect());
+        }
+        let lost = shards::lost(tx, &held, " FOR SHARE").await?;
+        if self.brings_forth && !lost.is_empty() {
+            return Err(sqlx::Error::InvalidArgument(
+                "another gateway goes on with deliveries that were to be settled".to_owned(),
+            ));
+        }
+        let counts = |it: &&Settlement| {
+            let shard = it.held.map(|(shard, _)| shard);
+            it.is_fact() || !shard.is_some_and(|shard| lost.contains(&shard))
+        };
+        Ok(self.settlements.iter().filter(counts).collect())
+    }
+}
 
 impl Verb for Settle {
     type Answer = ();
@@ -168,22 +211,22 @@ impl Verb for Settle {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
-        let ended: Vec<i64> = self
-            .0
+        let settlements = self.counting(tx).await?;
+        let ended: Vec<i64> = settlements
             .iter()
             .filter(|it| !matches!(it.fate, Ending::Deferred { .. }))
             .map(|it| it.seq)
             .collect();
         let taken = take(tx, &ended).await?;
         let mut rows = Rows::default();
-        for settlement in &self.0 {
+        for settlement in settlements {
             topics.push(Topic::Message(settlement.mid));
             match (&settlement.fate, taken.get(&settlement.seq)) {
                 (Ending::Deferred { .. }, _) => defer(tx, settlement, &mut rows).await?,
                 (_, Some(taken)) => end(tx, settlement, taken, &mut rows, topics).await?,
                 (_, None) => match take_moved(tx, settlement).await? {
                     Some(taken) => end(tx, settlement, &taken, &mut rows, topics).await?,
-                    None => delivered_after_all(tx, settlement).await?,
+                    None => delivered_after_all(tx, settlement, self.is_shared).await?,
                 },
             }
         }
@@ -420,21 +463,36 @@ async fn move_to_inbox(
     Ok(())
 }
 
-/// It was cancelled while it was under way, and arrived.
-async fn delivered_after_all(tx: &mut Connection, it: &Settlement) -> sqlx::Result<()> {
+/// It was cancelled while it was under way, and arrived. Or another gateway gave it up.
+async fn delivered_after_all(
+    tx: &mut Connection,
+    it: &Settlement,
+    is_shared: bool,
+) -> sqlx::Result<()> {
     if !matches!(it.fate, Ending::Delivered) {
         return Ok(());
     }
-    let update = Statement::new(
-        "UPDATE settled SET state = ?, delivered_at = ?, attempts = attempts + 1, remote = ? \
-         WHERE mid = ? AND recipient = ? AND state = ?",
-    )
+    let others = if is_shared {
+        vec![settled::CANCELLED, settled::FAILED, settled::EXPIRED]
+    } else {
+        vec![settled::CANCELLED]
+    };
+    let update = Statement::new(format!(
+        "UPDATE settled SET state = ?, delivered_at = ?, attempts = attempts + 1, error_code = NULL, remote = ? \
+         WHERE mid = ? AND recipient = ? AND state IN ({})",
+        places(others.len())
+    ))
     .bind(settled::DELIVERED)
     .bind(it.at.as_millis())
     .bind(it.attempt.as_ref().and_then(|note| note.remote.as_deref()))
     .bind(it.mid)
     .bind(it.recipient.as_str())
-    .bind(settled::CANCELLED);
-    tx.run(update).await?;
+    .bind_all(others);
+    if tx.run(update).await? > 0 && is_shared {
+        let dig_up = Statement::new("DELETE FROM dead_letters WHERE mid = ? AND recipient = ?")
+            .bind(it.mid)
+            .bind(it.recipient.as_str());
+        tx.run(dig_up).await?;
+    }
     Ok(())
 }

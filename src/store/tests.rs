@@ -44,6 +44,7 @@ macro_rules! both {
 mod dead_letters;
 mod postgres;
 mod queue;
+mod shards;
 mod shared;
 mod trace;
 

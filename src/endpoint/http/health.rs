@@ -166,7 +166,8 @@ async fn ready(State(health): State<Health>) -> Response {
     let Answered { fit, durability } = health.database().await;
     let room = health.space.has_room();
     let staying = !health.draining.is_cancelled();
-    let ready = fit && room && staying;
+    let joined = health.store.is_admitted();
+    let ready = fit && room && staying && joined;
     let view = ReadyView {
         status: if ready { "ready" } else { "not_ready" },
         ready,
@@ -176,6 +177,7 @@ async fn ready(State(health): State<Health>) -> Response {
             ("database", word(fit)),
             ("durability", durability),
             ("disk", if room { "ok" } else { "disk_full" }),
+            ("gateways", if joined { "ok" } else { "joining" }),
             ("listeners", if staying { "ok" } else { "draining" }),
             // It takes what it can: to send all elsewhere would only move the load.
             ("load", health.load()),

@@ -27,6 +27,7 @@ use axum::Router;
 use axum::routing::{delete, get, post};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -63,6 +64,8 @@ pub struct Api {
     pub draining: CancellationToken,
     /// What the workers do.
     pub board: Board,
+    /// The number of this gateway among those that share its database.
+    pub node: Uuid,
     /// What is known of foreign domains.
     pub discovery: Discovery,
     /// What our own domains say about this gateway.

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::{Carrier, Done};
 use crate::protocol::{ErrorCode, Timestamp};
 use crate::queue::notices::Telling;
+use crate::queue::share::Hold;
 use crate::queue::verdict::Verdict;
 use crate::store::{
-    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Reason, Settlement,
+    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Reason, Settlement, shard_of,
 };
 use crate::transport::Destination;
 
@@ -17,10 +18,11 @@ impl Carrier {
     /// Writes what came of deliveries, with the messages that brings forth.
     pub(super) async fn settle(
         &self,
-        destination: &Destination,
-        agent: Option<&Agent>,
-        mut done: Vec<Done>,
+        (destination, agent): (&Destination, Option<&Agent>),
+        hold: &Hold,
+        done: Vec<Done>,
     ) -> Result<(), ()> {
+        let mut done = self.still_ours(hold, done).await?;
         let mut follow_ups = Vec::new();
         let bounces = self.bounces(&done, &mut follow_ups).await;
         self.delays(&mut done, &mut follow_ups).await;
@@ -39,9 +41,16 @@ impl Carrier {
             }
         }
         let now = self.clock.now();
+        if done.is_empty() {
+            return Ok(());
+        }
         let settlements = done
             .into_iter()
-            .map(|it| self.settlement(destination, it, now, &bounces))
+            .map(|it| {
+                let held = hold.of(it.delivery.lane);
+                let settlement = self.settlement(destination, it, now, &bounces);
+                Settlement { held, ..settlement }
+            })
             .collect();
         if let Err(error) = self.store.settle(settlements, follow_ups).await {
             tracing::error!(%error, "deliveries could not be settled: they are looked at again");
@@ -51,6 +60,26 @@ impl Carrier {
             self.take_reply(destination, reply, attempt).await;
         }
         Ok(())
+    }
+
+    /// What counts: that a delivery arrived, and all else of lanes that are still this gateway's.
+    /// Of the others the gateway that has them makes its own judgement, and tells their senders.
+    async fn still_ours(&self, hold: &Hold, mut done: Vec<Done>) -> Result<Vec<Done>, ()> {
+        let doubtful = done.iter().filter(|it| it.verdict != Verdict::Delivered);
+        let held: Vec<(u16, i64)> = doubtful
+            .filter_map(|it| hold.of(it.delivery.lane))
+            .collect();
+        if held.is_empty() {
+            return Ok(done);
+        }
+        let lost = self.store.lost_shards(&held).await.map_err(
+            |error| tracing::error!(%error, "deliveries could not be settled: they are looked at again"),
+        )?;
+        done.retain(|it| {
+            let shard = shard_of(it.delivery.lane);
+            it.verdict == Verdict::Delivered || !lost.contains(&shard)
+        });
+        Ok(done)
     }
 
     /// One bounce for all recipients of a message that failed for one reason.
@@ -165,6 +194,7 @@ impl Carrier {
             mid: it.delivery.stored.mid,
             recipient: it.delivery.recipient.to_string(),
             at: now,
+            held: None,
             attempt: it.attempt,
             fate,
         }

@@ -292,6 +292,14 @@ impl Entry {
         }
     }
 
+    /// Forgets every lane, and that it is parked: all is read again.
+    pub(super) fn forget(&mut self) {
+        self.lanes.clear();
+        self.ready.clear();
+        self.rows = 0;
+        self.parked = None;
+    }
+
     /// Drops every row in memory; says how many. The lanes stay, so that nothing read is read twice.
     pub(super) fn shed(&mut self) -> usize {
         let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();

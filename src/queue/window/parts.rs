@@ -56,6 +56,9 @@ pub(in crate::queue) struct Dispatch {
     pub(in crate::queue) destination: String,
     /// The deliveries of one message in one list each, in order.
     pub(in crate::queue) groups: Vec<Vec<i64>>,
+    /// Deliveries of its lanes that went before and are not settled yet. Only where the database
+    /// is shared.
+    pub(in crate::queue) before: Vec<i64>,
 }
 
 /// What came of one delivery of a dispatch.
@@ -68,6 +71,9 @@ pub(in crate::queue) enum After {
         until: Timestamp,
         destination_fault: bool,
     },
+    /// It was not tried: a delivery of its lane with this lower number became visible late. The
+    /// lane is read again from there.
+    Overtaken(i64),
 }
 
 /// What an attempt told of the destination as a whole.
@@ -87,6 +93,10 @@ pub(super) struct Flight {
     pub(super) destination: String,
     pub(super) bytes: usize,
     pub(super) lanes: HashMap<i64, LaneKey>,
+    /// The reading of the window it belongs to.
+    pub(super) reading: u64,
+    /// Its lanes are free again, but for the blocked ones.
+    pub(super) answered: bool,
     /// Lanes that are blocked once this is settled.
     pub(super) blocked: HashMap<LaneKey, (i64, Timestamp, bool)>,
 }

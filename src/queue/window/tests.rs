@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
+use crate::store::{ShardSet, shard_of};
+use std::time::Duration;
 
 const SCHEDULE: Schedule = Schedule {
     initial: Duration::from_secs(1),
@@ -468,4 +470,313 @@ proptest! {
         }
         prop_assert_eq!(window.held().0, 0);
     }
+}
+
+fn sharing(rows: usize) -> Window {
+    let mut window = window(rows).sharing();
+    window.reset(ShardSet::ALL);
+    window
+}
+
+/// Every row in memory stands there once, and none that is under way.
+fn in_memory_once(window: &Window) {
+    let mut seen = BTreeSet::new();
+    let mut rows = 0;
+    for entry in window.destinations.values() {
+        let of_entry: usize = entry.lanes.values().map(|lane| lane.rows.len()).sum();
+        assert_eq!(of_entry, entry.rows);
+        rows += of_entry;
+        for (key, lane) in &entry.lanes {
+            for row in &lane.rows {
+                assert!(seen.insert(row.seq), "{} is in memory twice", row.seq);
+                assert!(
+                    window.wants(row),
+                    "{} of {key:?} is under way or not ours",
+                    row.seq
+                );
+            }
+            let sorted = lane.rows.iter().is_sorted_by_key(|row| row.seq);
+            assert!(sorted, "a lane is out of order");
+        }
+    }
+    assert_eq!(rows, window.rows);
+}
+
+#[test]
+fn a_late_row_takes_its_place_where_the_later_one_has_not_gone() {
+    let mut window = sharing(100);
+    window.feed(vec![row(3, 7, "d"), row(5, 7, "d"), row(6, 8, "d")], at(0));
+    let late = || vec![row(2, 7, "d"), row(4, 7, "d"), row(5, 7, "d")];
+    window.feed_late(late(), at(0));
+    window.feed_late(late(), at(0));
+    in_memory_once(&window);
+    let it = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(it.groups, [[2]]);
+    window.feed_late(vec![row(1, 7, "d"), row(2, 7, "d")], at(0));
+    window.answered(it.id, &[(2, After::Done)], (Report::Well, 0.5), at(0));
+    window.landed(it.id, Ok(()), at(0));
+    for seq in [1, 3, 4, 5, 6] {
+        let it = dispatch(&mut window, Load::SINGLE).unwrap();
+        assert_eq!(it.groups, [[seq]]);
+        window.answered(it.id, &[(seq, After::Done)], (Report::Well, 0.5), at(0));
+        window.landed(it.id, Ok(()), at(0));
+    }
+}
+
+#[test]
+fn a_late_row_of_a_blocked_lane_stands_behind() {
+    let mut window = sharing(100);
+    window.feed(vec![row(5, 7, "d"), row(6, 7, "d")], at(0));
+    let it = dispatch(&mut window, Load::SINGLE).unwrap();
+    let blocked = After::Blocked {
+        until: at(900),
+        destination_fault: false,
+    };
+    window.answered(it.id, &[(5, blocked)], (Report::Well, 0.5), at(0));
+    window.landed(it.id, Ok(()), at(0));
+    window.feed_late(vec![row(4, 7, "d"), row(5, 7, "d"), row(6, 7, "d")], at(0));
+    in_memory_once(&window);
+    assert_eq!(window.held().0, 0);
+    let Next::Lane(_, _, range) = window.next(at(900), |_| Load::SINGLE) else {
+        panic!()
+    };
+    assert_eq!((range.from, range.to), (4, 6));
+}
+
+#[test]
+fn a_lane_that_was_overtaken_is_read_again_from_the_late_one() {
+    let mut window = sharing(100);
+    window.feed(vec![row(5, 7, "d"), row(6, 7, "d")], at(0));
+    let it = dispatch(&mut window, Load::SINGLE).unwrap();
+    window.answered(
+        it.id,
+        &[(5, After::Overtaken(3))],
+        (Report::Unknown, 0.5),
+        at(0),
+    );
+    window.landed(it.id, Ok(()), at(0));
+    let Next::Lane(name, key, range) = window.next(at(0), |_| Load::SINGLE) else {
+        panic!()
+    };
+    assert_eq!((range.from, range.to), (3, 6));
+    let rows = vec![row(3, 7, "d"), row(5, 7, "d"), row(6, 7, "d")];
+    window.lane_read((&name, key), range, rows, at(0));
+    assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[3]]);
+}
+
+#[test]
+fn what_went_before_in_a_lane_is_told_until_it_is_settled() {
+    let mut window = sharing(100);
+    window.feed(vec![row(1, 7, "d"), row(2, 7, "d"), row(3, 7, "d")], at(0));
+    let first = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert!(first.before.is_empty());
+    window.answered(first.id, &[(1, After::Done)], (Report::Well, 0.5), at(0));
+    let second = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!((second.groups, second.before), (vec![vec![2]], vec![1]));
+    window.landed(first.id, Err(()), at(0));
+    window.answered(second.id, &[(2, After::Done)], (Report::Well, 0.5), at(0));
+    let Next::Lane(name, key, range) = window.next(at(0), |_| Load::SINGLE) else {
+        panic!("what could not be settled goes again")
+    };
+    assert_eq!(range.from, 1);
+    let rows = vec![row(1, 7, "d"), row(2, 7, "d"), row(3, 7, "d")];
+    window.lane_read((&name, key), range, rows, at(0));
+    in_memory_once(&window);
+    assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[1]]);
+}
+
+#[test]
+fn a_reset_forgets_all_but_what_is_under_way() {
+    let mut window = sharing(100);
+    let rows = || {
+        vec![
+            row(1, 7, "d"),
+            row(2, 7, "d"),
+            row(3, 8, "d"),
+            row(4, 9, "d"),
+        ]
+    };
+    window.feed(rows(), at(0));
+    let first = dispatch(&mut window, Load::SINGLE).unwrap();
+    let second = dispatch(&mut window, Load::SINGLE).unwrap();
+    assert_eq!(
+        (&first.groups, &second.groups),
+        (&vec![vec![1]], &vec![vec![3]])
+    );
+    assert_eq!(window.under_way(), [7, 8].into_iter().collect());
+    window.reset([7, 9].into_iter().collect());
+    assert_eq!(window.held(), (0, 2));
+    assert_eq!(window.high(), 0);
+    window.feed(rows(), at(0));
+    in_memory_once(&window);
+    assert_eq!(
+        window.held().0,
+        2,
+        "2 and 4: one is under way, one is not ours"
+    );
+    window.answered(second.id, &[(3, After::Done)], (Report::Well, 0.5), at(0));
+    window.landed(second.id, Ok(()), at(0));
+    assert_eq!(dispatch(&mut window, Load::SINGLE).unwrap().groups, [[4]]);
+    // It failed for good, but the store may have dropped that: it is looked at again.
+    window.answered(first.id, &[(1, After::Done)], (Report::Well, 0.5), at(0));
+    assert_eq!(dispatch(&mut window, Load::SINGLE), None, "not landed yet");
+    window.landed(first.id, Ok(()), at(0));
+    let Next::Lane(_, key, range) = window.next(at(0), |_| Load::SINGLE) else {
+        panic!()
+    };
+    assert_eq!((key, range.from), (LaneKey::Pair(7), 1));
+}
+
+/// A delivery in the table of a shared database, and when it became visible.
+struct Slow {
+    row: QueueRow,
+    visible: bool,
+    /// What was visible when it was submitted goes before it.
+    after: Vec<i64>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn nothing_is_lost_or_twice_in_memory_when_rows_come_late_and_shards_change_hands(
+        seed in any::<u64>(),
+        capacity in 4_usize..60,
+    ) {
+        let mut dice = Dice(seed);
+        let mut table: BTreeMap<i64, Slow> = BTreeMap::new();
+        let mut window = sharing(capacity);
+        let (mut mine, mut epoch) = (ShardSet::ALL, 0_u64);
+        let mut flights: Vec<(Dispatch, u64)> = Vec::new();
+        let mut landing: Vec<(u64, Vec<(i64, After)>, u64)> = Vec::new();
+        let mut delivered: BTreeMap<i64, usize> = BTreeMap::new();
+        let (mut now, mut seq, mut steps) = (0_i64, 0_i64, 0);
+        let total = 120;
+        while delivered.len() < total {
+            steps += 1;
+            prop_assert!(steps < 60_000, "stuck: {} of {total} at {now}: {window:?}", delivered.len());
+            if usize::try_from(seq).unwrap() < total && dice.roll(3) == 0 {
+                seq += 1;
+                let lane = i64::try_from(dice.roll(6)).unwrap();
+                let after = table.values().filter(|it| it.visible && it.row.lane == lane).map(|it| it.row.seq).collect();
+                let row = row(seq, lane, ["a", "b", "c"][usize::try_from(lane % 3).unwrap()]);
+                table.insert(seq, Slow { row, visible: false, after });
+            }
+            let hidden: Vec<i64> = table.values().filter(|it| !it.visible).map(|it| it.row.seq).collect();
+            for hidden in hidden {
+                if dice.roll(4) == 0 {
+                    table.get_mut(&hidden).unwrap().visible = true;
+                }
+            }
+            let read = |limit: usize, which: &dyn Fn(&QueueRow) -> bool| -> Vec<QueueRow> {
+                let visible = table.values().filter(|it| it.visible && which(&it.row));
+                visible.take(limit).map(|it| it.row.clone()).collect()
+            };
+            let own = mine;
+            if dice.roll(150) == 0 {
+                mine = (0..6).filter(|_| dice.roll(2) == 0).collect();
+                // Sometimes only the epoch has changed.
+                epoch += 1;
+                window.reset(mine);
+                in_memory_once(&window);
+                continue;
+            }
+            if mine.len() < 6 && dice.roll(20) == 0 {
+                mine = ShardSet::ALL;
+                epoch += 1;
+                window.reset(mine);
+                continue;
+            }
+            if window.room() > 0 {
+                let high = window.high();
+                let limit = window.room().min(10);
+                window.feed(read(limit, &|row| row.seq > high && own.contains(shard_of(row.lane))), at(now));
+            }
+            if dice.roll(10) == 0 {
+                let high = window.high();
+                window.feed_late(read(1_000, &|row| row.seq <= high && own.contains(shard_of(row.lane))), at(now));
+            }
+            in_memory_once(&window);
+            let batch = Load { messages: 1 + usize::try_from(dice.roll(5)).unwrap(), bytes: 1_000 };
+            match window.next(at(now), |_| batch) {
+                Next::Dispatch(it) => flights.push((it, epoch)),
+                Next::Lane(name, key, range) => {
+                    let LaneKey::Pair(lane) = key else { panic!("{key:?}") };
+                    let rows = read(range.limit, &|row| row.lane == lane && (range.from..=range.to).contains(&row.seq));
+                    window.lane_read((&name, key), range, rows, at(now));
+                }
+                Next::Destination(name, range) => {
+                    let rows = read(range.limit, &|row| {
+                        row.destination == name && (range.from..=range.to).contains(&row.seq) && own.contains(shard_of(row.lane))
+                    });
+                    window.destination_read(&name, range, rows, at(now));
+                }
+                Next::Wait(until) => {
+                    now += 1 + i64::try_from(dice.roll(500)).unwrap();
+                    if let Some(until) = until.filter(|_| flights.is_empty() && usize::try_from(seq).unwrap() == total) {
+                        now = now.max(until.as_millis());
+                    }
+                }
+            }
+            in_memory_once(&window);
+            if !flights.is_empty() && dice.roll(2) == 0 {
+                let index = usize::try_from(dice.roll(u64::try_from(flights.len()).unwrap())).unwrap();
+                let (it, of_epoch) = flights.swap_remove(index);
+                let going: Vec<i64> = it.groups.concat();
+                let mut results = Vec::new();
+                let mut stopped: Vec<i64> = Vec::new();
+                let down = dice.roll(4) == 0;
+                for seq in &going {
+                    let Some(Slow { row, .. }) = table.get(seq) else {
+                        results.push((*seq, After::Done));
+                        continue;
+                    };
+                    let lane = row.lane;
+                    let late = table.values().find(|it| {
+                        it.visible && it.row.lane == lane && it.row.seq < *seq
+                            && !going.contains(&it.row.seq) && !it_before(&landing, it.row.seq)
+                    });
+                    if let Some(late) = late {
+                        stopped.push(lane);
+                        results.push((*seq, After::Overtaken(late.row.seq)));
+                    } else if down || stopped.contains(&lane) || dice.roll(5) == 0 {
+                        stopped.push(lane);
+                        results.push((*seq, After::Blocked { until: at(now + 100), destination_fault: down }));
+                    } else {
+                        for before in &table[seq].after {
+                            prop_assert!(delivered.contains_key(before), "{seq} before {before}");
+                        }
+                        *delivered.entry(*seq).or_default() += 1;
+                        results.push((*seq, After::Done));
+                    }
+                }
+                let report = if down { Report::Trouble(None) } else { Report::Well };
+                window.answered(it.id, &results, (report, 0.5), at(now));
+                landing.push((it.id, results, of_epoch));
+            }
+            if !landing.is_empty() && dice.roll(2) == 0 {
+                let index = usize::try_from(dice.roll(u64::try_from(landing.len()).unwrap())).unwrap();
+                let (id, results, of_epoch) = landing.swap_remove(index);
+                let settled = if dice.roll(10) == 0 { Err(()) } else { Ok(()) };
+                for (seq, after) in results.iter().filter(|_| settled.is_ok()) {
+                    match after {
+                        After::Done => drop(table.remove(seq)),
+                        After::Blocked { until, destination_fault } if of_epoch == epoch => {
+                            let row = &mut table.get_mut(seq).unwrap().row;
+                            row.deferred_until = Some(*until);
+                            row.destination_failed_at = destination_fault.then_some(at(now));
+                        }
+                        _ => {}
+                    }
+                }
+                window.landed(id, settled, at(now));
+            }
+        }
+        prop_assert!(table.values().all(|it| delivered.contains_key(&it.row.seq)));
+    }
+}
+
+/// Whether a delivery was answered and is not settled yet.
+fn it_before(landing: &[(u64, Vec<(i64, After)>, u64)], seq: i64) -> bool {
+    let mut results = landing.iter().flat_map(|(_, results, _)| results);
+    results.any(|(other, after)| *other == seq && *after == After::Done)
 }

@@ -53,6 +53,7 @@ impl Bench {
             mid: row.mid,
             recipient: delivery[0].recipient.to_string(),
             at: at(10),
+            held: None,
             attempt: Some(AttemptNote {
                 made_at: at(9),
                 took: 40,
