@@ -45,6 +45,7 @@ mod dead_letters;
 mod postgres;
 mod queue;
 mod trace;
+mod upgrade;
 
 const NOW: i64 = 1_800_000_000_000;
 
