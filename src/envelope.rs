@@ -2,6 +2,8 @@
 //!
 //! The message itself never changes after it is parsed; everything we learn about it stands here.
 
+mod short;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -213,11 +215,17 @@ pub struct Envelope {
     pub answers: Option<MessageId>,
 }
 
-/// What of an [`Envelope`] stands in the store beside the body, as compact JSON.
+/// What of an [`Envelope`] stands in the store beside the body, as JSON without what is usual; see
+/// [`Notes::stored`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Notes {
     /// What is known of the sender.
-    #[serde(rename = "v")]
+    #[serde(
+        rename = "v",
+        with = "short",
+        default = "short::usual",
+        skip_serializing_if = "short::is_usual"
+    )]
     pub verification: Verification,
     /// The key, where we minted it.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
@@ -231,6 +239,31 @@ pub struct Notes {
     /// The own id of the message it answers, where `in_reply_to` names another it travelled under.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<String>,
+}
+
+impl Notes {
+    /// The bytes that are stored: the sender's own domain is left out, and so is the verification of
+    /// an agent that showed its key.
+    #[must_use]
+    pub fn stored(mut self, sender: &Domain) -> Vec<u8> {
+        if self.verification.domain == sender.as_str() {
+            self.verification.domain.clear();
+        }
+        serde_json::to_vec(&self).expect("notes are strings under string names")
+    }
+
+    /// Reads what was stored for a message of this sender.
+    ///
+    /// # Errors
+    /// The bytes are no notes.
+    pub fn read(stored: &[u8], sender: &str) -> serde_json::Result<Self> {
+        let mut notes: Self = serde_json::from_slice(stored)?;
+        if notes.verification.domain.is_empty() {
+            let domain = sender.rsplit('@').next().unwrap_or_default();
+            domain.clone_into(&mut notes.verification.domain);
+        }
+        Ok(notes)
+    }
 }
 
 impl Envelope {

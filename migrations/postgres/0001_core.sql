@@ -6,8 +6,7 @@
 CREATE SEQUENCE message_numbers AS BIGINT CACHE 1;
 CREATE SEQUENCE delivery_numbers AS BIGINT CACHE 1;
 
--- One row for each accepted request (a "representation" of a message): narrow, so that listings
--- read few pages. The received bytes stand in `bodies`.
+-- One row for each accepted request (a "representation" of a message), with the received bytes.
 CREATE TABLE messages (
     mid         BIGINT NOT NULL PRIMARY KEY,
     message_id  TEXT COLLATE "C" NOT NULL,
@@ -19,16 +18,12 @@ CREATE TABLE messages (
     size        BIGINT NOT NULL,
     envelope    BYTEA  NOT NULL,
     -- A hash of the id of the message this one answers.
-    answers     BIGINT
+    answers     BIGINT,
+    body        BYTEA  NOT NULL
 );
 CREATE INDEX messages_by_message_id ON messages (message_id);
 CREATE INDEX messages_by_sender ON messages (sender_hash, mid);
 CREATE INDEX messages_by_answers ON messages (answers) WHERE answers IS NOT NULL;
-
-CREATE TABLE bodies (
-    mid  BIGINT NOT NULL PRIMARY KEY,
-    body BYTEA  NOT NULL
-);
 
 -- Unsettled deliveries only. Flags: 1 out of its lane, tried by itself; 2 the destination was at
 -- fault last; 4 must travel under a fresh identity; 8 the sender was told of the delay.

@@ -114,8 +114,8 @@ impl AcceptJob {
     ) -> (Self, oneshot::Receiver<Result<Decision, StoreError>>) {
         let (reply, answer) = oneshot::channel();
         let claims = Claim::of(&acceptance);
-        let notes = serde_json::to_vec(&acceptance.envelope.notes())
-            .expect("notes are strings under string names");
+        let envelope = &acceptance.envelope;
+        let notes = envelope.notes().stored(envelope.message.sender().domain());
         (
             Self {
                 acceptance,

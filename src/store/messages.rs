@@ -188,8 +188,8 @@ pub(super) async fn load(
     let mut messages = Vec::with_capacity(mids.len());
     for chunk in padded(&mids) {
         let text = format!(
-            "SELECT m.mid, m.message_id, m.sender, m.trust, m.origin, m.accepted_at, m.envelope, b.body \
-             FROM messages m JOIN bodies b ON b.mid = m.mid WHERE m.mid IN ({})",
+            "SELECT mid, message_id, sender, trust, origin, accepted_at, envelope, body \
+             FROM messages WHERE mid IN ({})",
             places(chunk.len())
         );
         for row in connection
@@ -204,15 +204,15 @@ pub(super) async fn load(
 
 fn stored(row: &Row) -> Result<StoredMessage, StoreError> {
     let corrupt = |what: String| StoreError::Corrupt(what);
+    let sender = row.text(2)?;
     Ok(StoredMessage {
         mid: row.int(0)?,
         message_id: MessageId::parse(&row.text(1)?).map_err(|fault| corrupt(fault.to_string()))?,
-        sender: row.text(2)?,
+        notes: Notes::read(&row.bytes(6)?, &sender).map_err(|fault| corrupt(fault.to_string()))?,
+        sender,
         trust: Trust::from_code(row.int(3)?),
         origin: Origin::from_code(row.int(4)?),
         accepted_at: Timestamp::from_millis(row.int(5)?),
-        notes: serde_json::from_slice(&row.bytes(6)?)
-            .map_err(|fault| corrupt(fault.to_string()))?,
         body: Bytes::from(row.bytes(7)?),
     })
 }

@@ -23,6 +23,11 @@ const SQLITE: &[Embedded] = &[
         "shared_statements",
         include_str!("../../migrations/sqlite/0003_shared_statements.sql"),
     ),
+    (
+        4,
+        "body_in_row",
+        include_str!("../../migrations/sqlite/0004_body_in_row.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -46,6 +51,13 @@ pub(super) fn sqlite() -> Migrator {
 /// All migrations for PostgreSQL, oldest first.
 pub(super) fn postgres() -> Migrator {
     migrator(POSTGRES)
+}
+
+/// The migrations for SQLite that an older version knew.
+#[cfg(test)]
+pub(super) fn sqlite_until(version: i64) -> Migrator {
+    let known = SQLITE.iter().filter(|(number, ..)| *number <= version);
+    migrator(&known.copied().collect::<Vec<_>>())
 }
 
 fn migrator(embedded: &[Embedded]) -> Migrator {

@@ -28,6 +28,9 @@ use crate::telemetry::Metrics;
 const CACHED: Duration = Duration::from_secs(5);
 const CACHE_ENTRIES: u64 = 100_000;
 const READERS: u32 = 4;
+/// Pages in the write-ahead log (64 MiB) before they are written back into the file: the more, the
+/// more commits share the writing back of a page they all change.
+const CHECKPOINT_PAGES: &str = "16000";
 /// Connections that write to PostgreSQL.
 const COMMITTERS: usize = 2;
 
@@ -132,12 +135,18 @@ async fn sqlite(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
-        .pragma("cache_size", "-65536");
+        .pragma("cache_size", "-65536")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
     let mut writer = writing.connect().await.map_err(failed)?;
     migrations::sqlite()
         .run(&mut writer)
         .await
         .map_err(|cause| migration(&path.display(), cause))?;
+    // What a statement may need to undo itself stays off the disk. A migration may need much.
+    sqlx::query("PRAGMA temp_store = MEMORY")
+        .execute(&mut writer)
+        .await
+        .map_err(failed)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .min_connections(1)

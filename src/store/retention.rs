@@ -299,7 +299,7 @@ pub(super) async fn forget_messages(tx: &mut Connection, mut mids: Vec<i64>) -> 
         count += u64::try_from(gone.len()).unwrap_or(u64::MAX);
         for chunk in padded(&gone) {
             let marks = places(chunk.len());
-            for table in ["bodies", "attempts", "wire_ids"] {
+            for table in ["attempts", "wire_ids"] {
                 let rows = Statement::new(format!("DELETE FROM {table} WHERE mid IN ({marks})"));
                 tx.run(rows.bind_all(chunk.clone())).await?;
             }

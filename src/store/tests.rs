@@ -47,6 +47,7 @@ mod queue;
 mod shards;
 mod shared;
 mod trace;
+mod upgrade;
 
 const NOW: i64 = 1_800_000_000_000;
 

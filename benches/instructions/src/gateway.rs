@@ -19,7 +19,7 @@ use amtpd::events::Events;
 use amtpd::intake::{Express, Intake, LocalNames, Rules};
 use amtpd::net::HickoryResolver;
 use amtpd::protocol::{Advertisement, Domain, GatewayUrl, Limits};
-use amtpd::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Transports};
+use amtpd::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Transports};
 use amtpd::store::{self, Space, Store, StoreError, StoreOptions};
 use amtpd::telemetry::{Board, Metrics};
 use amtpd::tls::TlsIdentity;
@@ -161,6 +161,7 @@ impl Gateway {
             metrics,
             offers,
             post: board.place("queue"),
+            share: Share::whole(),
         };
         let queue = self
             .tasks
@@ -219,6 +220,7 @@ impl Tools {
             reader: BodyReader::new(BodyTimes::default(), usize::MAX, clock.clone()),
             draining,
             board: self.board.clone(),
+            node: uuid::Uuid::nil(),
             discovery: Discovery::new(Arc::new(resolver), clock.clone(), self.metrics.clone()),
             published: Arc::new(Advertisement::of_gateway(gateway, &["batch"])),
         })

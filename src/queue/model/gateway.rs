@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::World;
 use super::database::{Fate, peer};
-use crate::protocol::Timestamp;
 use crate::queue::backoff::Schedule;
 use crate::queue::late::{Lookout, Span};
 use crate::queue::shards::{Idle, Ledger, Ownership};

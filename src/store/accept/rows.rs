@@ -78,7 +78,6 @@ impl Mailboxes {
 #[derive(Default)]
 pub(super) struct Rows {
     messages: Vec<Vec<Value>>,
-    bodies: Vec<Vec<Value>>,
     inbox: Vec<Vec<Value>>,
     deliveries: Vec<Vec<Value>>,
     settled: Vec<Vec<Value>>,
@@ -107,11 +106,11 @@ impl Rows {
                 .as_ref()
                 .map(|id| id_hash(id.as_str()))
                 .into(),
+            body.into(),
         ]);
         if let Some(id) = &envelope.answers {
             self.topics.push(Topic::Answer(id_hash(id.as_str())));
         }
-        self.bodies.push(vec![mid.into(), body.into()]);
     }
 
     pub(super) fn inbox(
@@ -205,10 +204,8 @@ impl Rows {
                     .bind(mid);
             tx.run(update).await?;
         }
-        tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers)", self.messages))
+        tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers, body)", self.messages))
         .await?;
-        tx.insert(Insert::new("INSERT INTO bodies (mid, body)", self.bodies))
-            .await?;
         let mut inbox = self.inbox;
         inbox.sort_by_key(|row| match (&row[0], &row[1]) {
             (Value::Int(mailbox), Value::Int(seq)) => (*mailbox, *seq),

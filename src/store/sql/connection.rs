@@ -120,7 +120,12 @@ impl Connection {
     /// Says goodbye; one of a pool goes back to it.
     pub(in crate::store) async fn close(self) -> sqlx::Result<()> {
         match self {
-            Self::Writer(connection) => sqlx::Connection::close(*connection).await,
+            Self::Writer(mut connection) => {
+                // The log goes back into the file, which is then all there is.
+                let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+                drop(checkpoint.execute(connection.as_mut()).await);
+                sqlx::Connection::close(*connection).await
+            }
             Self::Postgres(connection) => heard(sqlx::Connection::close(*connection)).await,
             Self::Reader(_) | Self::PostgresReader(_) => Ok(()),
         }
@@ -171,10 +176,13 @@ pub(in crate::store) async fn heard<T>(
     }
 }
 
-/// The text that inserts so many rows of so many columns.
+/// The text that inserts so many rows of so many columns. A statement of many rows that may be
+/// undone by itself keeps a copy of every page it touches; ours is only ever undone with its whole
+/// transaction, so it is told to stop where it fails.
 fn values(head: &str, tail: &str, (rows, width): (usize, usize)) -> String {
-    let mut text = String::with_capacity(head.len() + tail.len() + rows * (2 * width + 4) + 16);
-    text.push_str(head);
+    let mut text = String::with_capacity(head.len() + tail.len() + rows * (2 * width + 4) + 24);
+    text.push_str("INSERT OR FAIL ");
+    text.push_str(head.trim_start_matches("INSERT "));
     text.push_str(" VALUES ");
     let group = format!("({}),", places(width));
     for _ in 0..rows {
@@ -214,7 +222,7 @@ mod tests {
     fn rows_are_written_as_values() {
         assert_eq!(
             values("INSERT INTO t (a, b)", "ON CONFLICT DO NOTHING", (2, 2)),
-            "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING"
+            "INSERT OR FAIL INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING"
         );
     }
 }

@@ -1,0 +1,126 @@
+//! How a verification is stored: the usual ones of a sender's own domain as one word, others whole.
+//! One without a domain is that of the sender's own.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+use super::{Verification, VerificationResult};
+
+/// Result and method that stand together, by word.
+const WORDS: [(&str, VerificationResult, &str); 4] = [
+    ("key", VerificationResult::Authenticated, "api_key"),
+    ("own", VerificationResult::TrustedInternal, "internal"),
+    ("ip", VerificationResult::SourceAddress, "source_address"),
+    ("no", VerificationResult::Unsigned, "none"),
+];
+
+fn word(verification: &Verification) -> Option<&'static str> {
+    let (word, ..) = WORDS.into_iter().find(|(_, result, method)| {
+        *result == verification.result && *method == verification.method
+    })?;
+    verification.domain.is_empty().then_some(word)
+}
+
+/// What stands where nothing is stored: an agent that showed its key.
+pub(super) fn usual() -> Verification {
+    let (_, result, method) = WORDS[0];
+    Verification {
+        result,
+        method: method.to_owned(),
+        domain: String::new(),
+    }
+}
+
+pub(super) fn is_usual(verification: &Verification) -> bool {
+    word(verification) == Some(WORDS[0].0)
+}
+
+pub(super) fn serialize<S: Serializer>(it: &Verification, to: S) -> Result<S::Ok, S::Error> {
+    match word(it) {
+        Some(word) => to.serialize_str(word),
+        None => it.serialize(to),
+    }
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Verification, D::Error> {
+    from.deserialize_any(Either)
+}
+
+struct Either;
+
+impl<'de> Visitor<'de> for Either {
+    type Value = Verification;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a verification or its word")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Verification, E> {
+        let found = WORDS.into_iter().find(|(word, ..)| *word == text);
+        let (_, result, method) = found.ok_or_else(|| E::custom("no word of a verification"))?;
+        Ok(Verification {
+            result,
+            method: method.to_owned(),
+            domain: String::new(),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Verification, A::Error> {
+        Verification::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Notes;
+    use super::*;
+    use crate::protocol::Domain;
+
+    fn there_and_back(verification: Verification) -> String {
+        let notes = Notes {
+            verification: verification.clone(),
+            minted_key: None,
+            request_id: "r-1".to_owned(),
+            remote: None,
+            answers: None,
+        };
+        let stored = notes.stored(&Domain::parse("one.test").unwrap());
+        let read = Notes::read(&stored, "alice@one.test").unwrap();
+        assert_eq!(read.verification, verification);
+        String::from_utf8(stored).unwrap()
+    }
+
+    #[test]
+    fn the_usual_takes_no_room_and_everything_is_read_back() {
+        let domain = Domain::parse("one.test").unwrap();
+        let usual = there_and_back(Verification::authenticated(&domain));
+        assert_eq!(usual, r#"{"r":"r-1"}"#);
+        for (verification, word) in [
+            (Verification::internal(&domain), "own"),
+            (Verification::source_address(&domain), "ip"),
+            (Verification::unsigned(&domain), "no"),
+        ] {
+            let stored = there_and_back(verification);
+            assert_eq!(stored, format!(r#"{{"v":"{word}","r":"r-1"}}"#));
+        }
+        let other = Domain::parse("two.test").unwrap();
+        there_and_back(Verification::source_address(&other));
+        there_and_back(Verification {
+            method: "another".to_owned(),
+            ..Verification::unsigned(&domain)
+        });
+    }
+
+    #[test]
+    fn what_older_versions_stored_is_read() {
+        let old =
+            br#"{"v":{"result":"unsigned","method":"none","domain":"one.test"},"k":"k","r":"r-1"}"#;
+        let read = Notes::read(old, "alice@two.test").unwrap();
+        assert_eq!(read.verification.domain, "one.test");
+        assert_eq!(read.minted_key.as_deref(), Some("k"));
+        assert!(Notes::read(br#"{"v":"nobody","r":""}"#, "a@b.test").is_err());
+    }
+}
