@@ -1,10 +1,12 @@
 //! How many messages may be in flight: as many as are written within the target time. Pure.
 //!
-//! - The limit falls on evidence only: when messages took longer than the target in two looks one
-//!   after the other, to what Little's law allows at the measured rate, and at most by half a look.
-//!   While the store stands still the limit does too.
-//! - It rises by an eighth a look while it is reached and messages take less than the target.
-//! - At rest it goes back to 512, so that a burst is taken and a flood is noticed soon.
+//! - The limit moves only while it is reached: when six tenths of it are in use, where low priority
+//!   is shed already. A slow machine with little to do sheds nothing.
+//! - It falls when messages took longer than the target, or the runtime was late, in two looks one
+//!   after the other: to what Little's law allows at the measured rate, at most by half a look.
+//! - It rises by an eighth a look when they took less.
+//! - Else it goes back to 512, so that a burst is taken and a flood is noticed soon.
+//! - While the store stands still the limit does too.
 //! - The target is never less than three times what a small commit takes: else a slow disk would
 //!   keep the batches small, and the small batches the disk slow.
 
@@ -62,7 +64,7 @@ impl Pace {
         self.limit
     }
 
-    /// Whether messages took too long at the last look.
+    /// Whether the limit was reached and messages took too long at the last look.
     pub(super) const fn is_late(&self) -> bool {
         self.late > 0
     }
@@ -90,25 +92,19 @@ impl Pace {
             return;
         }
         let target = self.target();
-        let reached = u64::from(seen.peak) * 4 >= u64::from(self.limit) * 3;
-        if seen.mean() > target || seen.lag > target / 2 {
-            self.late += 1;
-            if self.late > 1 {
+        let reached = u64::from(seen.peak) * 5 >= u64::from(self.limit) * 3;
+        let slow = seen.mean() > target || seen.lag > target / 2;
+        self.late = if reached && slow { self.late + 1 } else { 0 };
+        self.limit = match (reached, slow) {
+            (true, true) if self.late == 1 => self.limit,
+            (true, true) => {
                 let fits = rate(seen.written, span) * target.as_secs_f64();
-                self.limit = clamp(fits, self.limit / 2, self.limit);
+                clamp(fits, self.limit / 2, self.limit)
             }
-            return;
-        }
-        self.late = 0;
-        if reached {
-            self.limit = (self.limit + self.limit / 8).min(MOST);
-        } else {
-            let gap = self.limit.abs_diff(REST).div_ceil(8);
-            self.limit = match self.limit < REST {
-                true => self.limit + gap,
-                false => self.limit - gap,
-            };
-        }
+            (true, false) => (self.limit + self.limit / 8).min(MOST),
+            (false, _) if self.limit < REST => self.limit + (REST - self.limit).div_ceil(8),
+            (false, _) => self.limit - (self.limit - REST).div_ceil(8),
+        };
     }
 }
 

@@ -260,9 +260,20 @@ fn the_limit_falls_to_what_is_written_in_time() {
     assert_eq!(pace.limit(), REST / 2, "by half at most");
     pace.look(&slow, SPAN);
     assert_eq!(pace.limit(), 200, "20,000 a second for 10 ms");
-    let crawling = seen(5, 500 * MILLI, 100);
+    let crawling = seen(5, 500 * MILLI, 200);
     (0..9).for_each(|_| pace.look(&crawling, SPAN));
     assert_eq!(pace.limit(), LEAST);
+}
+
+#[test]
+fn a_slow_machine_with_little_to_do_sheds_nothing() {
+    let mut pace = Pace::new(10 * MILLI);
+    let slow = Seen {
+        lag: 50 * MILLI,
+        ..seen(20, 200 * MILLI, REST / 2)
+    };
+    (0..50).for_each(|_| pace.look(&slow, SPAN));
+    assert_eq!((pace.limit(), pace.is_late()), (REST, false));
 }
 
 #[test]
@@ -274,8 +285,9 @@ fn the_limit_rises_while_it_is_reached_and_goes_back_when_it_is_not() {
     assert_eq!(pace.limit(), MOST);
     (0..60).for_each(|_| pace.look(&seen(10, MILLI, 1), SPAN));
     assert_eq!(pace.limit(), REST);
-    let crawling = seen(5, 500 * MILLI, 100);
+    let crawling = seen(5, 500 * MILLI, REST);
     (0..9).for_each(|_| pace.look(&crawling, SPAN));
+    assert_eq!(pace.limit(), LEAST);
     (0..60).for_each(|_| pace.look(&Seen::default(), SPAN));
     assert_eq!(pace.limit(), REST);
 }
@@ -292,7 +304,7 @@ fn a_runtime_that_is_late_lowers_the_limit() {
     let mut pace = Pace::new(10 * MILLI);
     let late = Seen {
         lag: 6 * MILLI,
-        ..seen(1_000, MILLI, 100)
+        ..seen(1_000, MILLI, REST)
     };
     (0..3).for_each(|_| pace.look(&late, SPAN));
     assert_eq!(pace.limit(), 128);

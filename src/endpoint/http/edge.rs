@@ -82,11 +82,13 @@ async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let seen = Seen::of(&request, &edge.clock);
     request.extensions_mut().insert(seen.id.clone());
     let flight = edge.metrics.request_in_flight();
-    let span = tracing::info_span!("request", request.id = seen.id.as_str());
     let answer = match admitted(&edge, &mut request) {
         Err(error) => error.into_response(),
         // Who is admitted is present until the answer's head is there.
-        Ok(_presence) => unpanicked(next.run(request)).instrument(span).await,
+        Ok(_presence) => {
+            let span = tracing::info_span!("request", request.id = seen.id.as_str());
+            unpanicked(next.run(request)).instrument(span).await
+        }
     };
     let (mut answer, error) = translated(answer).await;
     if let Some(error) = &error {
