@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::{self, AcceptJob};
 use super::error::StoreError;
 use super::notices::Board;
+use super::settle::Settlement;
 use super::sql::Connection;
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -106,6 +107,8 @@ enum Job {
     /// A verb, and messages it brings forth: in one commit or not at all.
     Verb(Box<dyn Pending>, Vec<AcceptJob>, Patience),
     Accept(Box<AcceptJob>),
+    /// What attempts came to; with the others of its batch it is written in one go.
+    Settle(Vec<Settlement>, oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Job {
@@ -113,6 +116,14 @@ impl Job {
         match self {
             Self::Verb(_, follow_ups, _) => follow_ups.iter().map(AcceptJob::bytes).sum(),
             Self::Accept(job) => job.bytes(),
+            Self::Settle(..) => 0,
+        }
+    }
+
+    fn settlements(&self) -> &[Settlement] {
+        match self {
+            Self::Settle(settlements, _) => settlements,
+            Self::Verb(..) | Self::Accept(_) => &[],
         }
     }
 
@@ -120,6 +131,7 @@ impl Job {
         match self {
             Self::Verb(_, _, patience) => *patience,
             Self::Accept(_) => Patience::Short,
+            Self::Settle(..) => Patience::Long,
         }
     }
 
@@ -128,6 +140,8 @@ impl Job {
             // Nobody waits for the follow-ups: the verb's answer stands for them.
             Self::Verb(pending, ..) => pending.finish(outcome),
             Self::Accept(job) => job.finish(outcome),
+            // Who asked may be gone.
+            Self::Settle(_, reply) => drop(reply.send(outcome)),
         }
     }
 }
@@ -163,6 +177,15 @@ impl Committing {
         let job = Job::Verb(pending, follow_ups.collect(), patience);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.hand_over(turn, job).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Settles deliveries of which no messages come.
+    pub(super) async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(turn, Job::Settle(settlements, reply))
+            .await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
