@@ -33,9 +33,11 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 
 /// The text that the inside of a scanned string stands for.
 pub(crate) fn unescape(inner: &str) -> Cow<'_, str> {
-    let Some(first) = inner.find('\\') else {
+    // Of what ends a plain run, a scanned string holds nothing but backslashes.
+    let first = plain_prefix(inner.as_bytes());
+    if first == inner.len() {
         return Cow::Borrowed(inner);
-    };
+    }
     let mut text = String::with_capacity(inner.len());
     text.push_str(&inner[..first]);
     let mut rest = &inner[first..];
