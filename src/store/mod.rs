@@ -25,6 +25,7 @@ mod identity;
 mod inbox;
 mod keys;
 mod listing;
+mod memory;
 mod messages;
 mod migrations;
 mod notices;

@@ -149,7 +149,7 @@ async fn sqlite(
         .connect_with(base.read_only(true).pragma("query_only", "1"))
         .await
         .map_err(failed)?;
-    let mut writer = Connection::Writer(Box::new(writer));
+    let mut writer = Connection::writer(writer);
     let numbers = Numbers::read(&mut writer).await.map_err(failed)?;
     Ok(Opened {
         links: vec![Link::Sqlite(writer)],
