@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::claims::Keys;
+
 /// So many mailboxes are remembered at most.
 const MAILBOXES: usize = 100_000;
 
@@ -13,9 +15,19 @@ const MAILBOXES: usize = 100_000;
 pub(super) struct Memory {
     /// The next position of mailboxes.
     positions: HashMap<i64, i64>,
+    /// Where idempotency keys may stand.
+    keys: Keys,
 }
 
 impl Memory {
+    pub(super) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn learn(&mut self, keys: Keys) {
+        self.keys = keys;
+    }
+
     /// The next position of a mailbox.
     pub(super) fn position(&self, mailbox: i64) -> Option<i64> {
         self.positions.get(&mailbox).copied()
@@ -34,8 +46,14 @@ impl Memory {
         self.positions.remove(&mailbox);
     }
 
+    /// The transaction is on disk.
+    pub(super) fn committed(&mut self) {
+        self.keys.lock().committed();
+    }
+
     /// The transaction is not there.
     pub(super) fn rolled_back(&mut self) {
+        self.keys.lock().rolled_back();
         self.positions.clear();
     }
 }

@@ -92,6 +92,8 @@ struct Shared {
     committing: Committing,
     numbers: Arc<accept::Numbers>,
     readers: Readers,
+    /// Where idempotency keys may stand, where one process owns the database.
+    known: Option<claims::Keys>,
     events: Events,
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
     keys: Cache<String, Option<Arc<ApiKey>>>,

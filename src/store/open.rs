@@ -11,6 +11,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::accept::Numbers;
+use super::claims::{self, Keys};
 use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
 use super::notices::Board;
@@ -100,6 +101,7 @@ pub async fn open(
         committing,
         numbers,
         readers: opened.readers,
+        known: opened.known,
         events,
         agents: cache(),
         keys: cache(),
@@ -114,6 +116,7 @@ struct Opened {
     links: Vec<Link>,
     readers: Readers,
     numbers: Numbers,
+    known: Option<Keys>,
 }
 
 async fn sqlite(
@@ -151,10 +154,15 @@ async fn sqlite(
         .map_err(failed)?;
     let mut writer = Connection::writer(writer);
     let numbers = Numbers::read(&mut writer).await.map_err(failed)?;
+    let known = Keys::read(&mut writer, claims::RUN).await.map_err(failed)?;
+    if let Some(memory) = writer.memory() {
+        memory.learn(known.clone());
+    }
     Ok(Opened {
         links: vec![Link::Sqlite(writer)],
         readers: Readers::Sqlite(readers),
         numbers,
+        known: Some(known),
     })
 }
 
@@ -183,6 +191,7 @@ async fn postgres(
         links,
         readers: Readers::Postgres(servers),
         numbers,
+        known: None,
     })
 }
 

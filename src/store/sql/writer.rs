@@ -50,8 +50,9 @@ impl Writer {
     pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
         self.add("COMMIT", []);
         let committed = self.flush().await;
-        if committed.is_err() {
-            self.memory.rolled_back();
+        match committed {
+            Ok(()) => self.memory.committed(),
+            Err(_) => self.memory.rolled_back(),
         }
         committed
     }
