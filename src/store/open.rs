@@ -11,6 +11,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::accept::Numbers;
+use super::claims::{self, Keys};
 use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
 use super::loading::Loading;
@@ -101,6 +102,7 @@ pub async fn open(
         committing,
         numbers,
         readers: opened.readers,
+        known: opened.known,
         events,
         agents: cache(),
         numbered: cache(),
@@ -118,6 +120,7 @@ struct Opened {
     links: Vec<Link>,
     readers: Readers,
     numbers: Numbers,
+    known: Option<Keys>,
 }
 
 async fn sqlite(
@@ -153,12 +156,17 @@ async fn sqlite(
         .connect_with(base.read_only(true).pragma("query_only", "1"))
         .await
         .map_err(failed)?;
-    let mut writer = Connection::Writer(Box::new(writer));
+    let mut writer = Connection::writer(writer);
     let numbers = Numbers::read(&mut writer).await.map_err(failed)?;
+    let known = Keys::read(&mut writer, claims::RUN).await.map_err(failed)?;
+    if let Some(memory) = writer.memory() {
+        memory.learn(known.clone());
+    }
     Ok(Opened {
         links: vec![Link::Sqlite(writer)],
         readers: Readers::Sqlite(readers),
         numbers,
+        known: Some(known),
     })
 }
 
@@ -187,6 +195,7 @@ async fn postgres(
         links,
         readers: Readers::Postgres(servers),
         numbers,
+        known: None,
     })
 }
 

@@ -285,6 +285,9 @@ async fn move_to_inbox(
     mailbox: i64,
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
+    if let Some(memory) = tx.memory() {
+        memory.forget(mailbox);
+    }
     let next = Statement::new(
         "UPDATE mailboxes SET next_seq = next_seq + 1 WHERE id = ? RETURNING next_seq - 1",
     )
