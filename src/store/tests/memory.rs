@@ -59,6 +59,7 @@ async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
                 envelope: bench.envelope("alice@a.test", Some(key), "1"),
                 recipients: vec![to_inbox("bob@a.test", bob)],
                 reserved: None,
+                place: None,
             };
             let accepting = bench.store.begin_accept(acceptance).await.unwrap();
             under_way.push(accepting);
