@@ -144,9 +144,8 @@ async fn is_ready(many: &Many, gateway: usize, wanted: StatusCode) {
     let caller = many.gateways[gateway].caller();
     let what = format!("gateway {gateway} says {wanted}");
     eventually_so(&what, Duration::from_secs(60), async || {
-        let asked = caller.ask(Method::GET, "/ready", None, None);
-        let answer = tokio::time::timeout(Duration::from_secs(3), asked).await;
-        let answer = answer.ok()?.ok()?;
+        let asked = caller.ask_soon(Method::GET, "/ready", None, None);
+        let answer = asked.await.ok()?;
         (answer.status() == wanted).then_some(())
     })
     .await;

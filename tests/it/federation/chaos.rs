@@ -40,17 +40,19 @@ async fn talk(sites: Arc<Vec<RwLock<Site>>>, mut sender: Sender, stop: Arc<Atomi
         });
         let site = sites[sender.site].read().await;
         let key = Some(sender.agent.key.as_str());
-        let answer = site.try_call(Method::POST, "/v1/messages", key, Some(body));
-        match answer.await {
-            Ok((StatusCode::ACCEPTED, _)) => {
+        let answer = site
+            .caller()
+            .ask_soon(Method::POST, "/v1/messages", key, Some(body));
+        match answer.await.map(|answer| answer.status()) {
+            Ok(StatusCode::ACCEPTED) => {
                 sender.next += 1;
                 sender.promised += 1;
             }
-            Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_) => {
+            Ok(StatusCode::SERVICE_UNAVAILABLE) | Err(_) => {
                 drop(site);
                 pause(Duration::from_millis(20)).await;
             }
-            Ok((status, answer)) => panic!("{status} {answer}"),
+            Ok(status) => panic!("{status}"),
         }
     }
     sender

@@ -274,7 +274,7 @@ impl Mailbox {
         for ids in all.chunks(100) {
             let body = json!({ "message_ids": ids });
             let key = Some(self.agent.key.as_str());
-            match gateway.ask(Method::POST, &path, key, Some(body)).await {
+            match gateway.ask_soon(Method::POST, &path, key, Some(body)).await {
                 Ok(answer) if answer.status() == StatusCode::OK => {
                     self.unclear.retain(|id| !ids.contains(id));
                     self.acknowledged.extend(ids.iter().cloned());
@@ -320,7 +320,7 @@ async fn page(gateway: &Caller, agent: &Agent, cursor: &str) -> Vec<Value> {
     let path = format!("/v1/inbox/{}?limit={PAGE}&cursor={cursor}", agent.address);
     let key = Some(agent.key.as_str());
     eventually_so("an inbox", PATIENCE, async || {
-        let answer = gateway.ask(Method::GET, &path, key, None).await.ok()?;
+        let answer = gateway.ask_soon(Method::GET, &path, key, None).await.ok()?;
         let said: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
         match answer.status() {
             StatusCode::OK => Some(said["messages"].as_array().unwrap().clone()),

@@ -1,10 +1,17 @@
 //! Somebody who talks to a gateway.
 
+use std::time::Duration;
+
 use amtpd::net::HttpsClient;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
+use tokio::time::timeout;
+
+/// The time for an answer. A client whose gateway dies while several requests make a connection
+/// may leave one of them waiting for ever.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client of one gateway, which may come and go. Cloning is cheap.
 #[derive(Clone)]
@@ -17,6 +24,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A request that may find nobody, or is left alone.
+    pub async fn ask_soon(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<Value>,
+    ) -> Result<Response<Bytes>, String> {
+        let asked = timeout(PATIENCE, self.ask(method, path, key, body));
+        asked.await.map_err(|error| error.to_string())?
+    }
+
     /// A request that may find nobody.
     pub async fn ask(
         &self,

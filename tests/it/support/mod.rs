@@ -147,8 +147,9 @@ impl Daemon {
             .unwrap();
         self.process = Some(process);
         for _ in 0..500 {
-            if let Ok((StatusCode::OK, _)) = self.try_call(Method::GET, "/ready", None, None).await
-            {
+            let asked = self.caller();
+            let asked = asked.ask_soon(Method::GET, "/ready", None, None).await;
+            if asked.is_ok_and(|answer| answer.status() == StatusCode::OK) {
                 return;
             }
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();

@@ -238,8 +238,9 @@ impl Site {
     pub async fn run(&mut self) {
         self.launch();
         for _ in 0..1_000 {
-            let ready = self.try_call(Method::GET, "/ready", None, None).await;
-            if let Ok((StatusCode::OK, _)) = ready {
+            let asked = self.caller();
+            let asked = asked.ask_soon(Method::GET, "/ready", None, None).await;
+            if asked.is_ok_and(|answer| answer.status() == StatusCode::OK) {
                 return;
             }
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
