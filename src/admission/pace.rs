@@ -74,15 +74,21 @@ impl Pace {
         self.wanted.max(self.small_commit * COMMITS)
     }
 
-    /// The store wrote `verbs` verbs at once. Large batches say nothing about the disk.
+    /// The store wrote `verbs` verbs at once. Large batches say nothing about the disk, and slow
+    /// ones little: while the gateway is busy they wait for the processor. So this follows the
+    /// quick ones soon, and the slow ones hardly.
     pub(super) fn committed(&mut self, verbs: usize, took: Duration) {
-        if verbs <= LEAST as usize {
-            self.small_commit = if self.small_commit.is_zero() {
-                took
-            } else {
-                (self.small_commit * 15 + took) / 16
-            };
+        if verbs > LEAST as usize {
+            return;
         }
+        let known = self.small_commit;
+        self.small_commit = if known.is_zero() {
+            took
+        } else if took < known {
+            known - (known - took) / 8
+        } else {
+            known + (took - known) / 256
+        };
     }
 
     /// Takes in what was seen in the last `span`.

@@ -317,6 +317,10 @@ fn a_slow_disk_is_given_the_time_it_needs() {
     assert_eq!(pace.target(), 60 * MILLI);
     pace.committed(400, 900 * MILLI);
     assert_eq!(pace.target(), 60 * MILLI, "a large batch tells nothing");
+    (0..20).for_each(|_| pace.committed(3, 200 * MILLI));
+    assert!(pace.target() < 120 * MILLI, "a slow one tells little");
+    (0..50).for_each(|_| pace.committed(3, MILLI));
+    assert_eq!(pace.target(), 10 * MILLI, "quick ones are believed");
 }
 
 /// A store that writes what waits in batches: some time for each batch, and some for each message.

@@ -60,6 +60,14 @@ impl Domain {
 const LONGEST_INPUT: usize = 1_024;
 
 fn normalise(text: &str) -> Option<Cow<'_, str>> {
+    if is_normal(text) {
+        Some(Cow::Borrowed(text))
+    } else {
+        normalise_thoroughly(text)
+    }
+}
+
+fn normalise_thoroughly(text: &str) -> Option<Cow<'_, str>> {
     if text.len() > LONGEST_INPUT {
         return None;
     }
@@ -86,6 +94,30 @@ fn normalise(text: &str) -> Option<Cow<'_, str>> {
         }
     }
     is_host_name(&name).then_some(name)
+}
+
+/// Whether `text` is a host name in normal form at first sight, as nearly all are. Two hyphens
+/// together may be punycode, which is looked at more closely.
+fn is_normal(text: &str) -> bool {
+    if text.len() > 253 {
+        return false;
+    }
+    let (mut before, mut label, mut digits) = (b'.', 0, true);
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' => digits = false,
+            b'0'..=b'9' => {}
+            b'-' if !matches!(before, b'.' | b'-') => digits = false,
+            b'.' if !matches!(before, b'.' | b'-') => (label, digits) = (0, true),
+            _ => return false,
+        }
+        label += usize::from(byte != b'.');
+        if label > 63 {
+            return false;
+        }
+        before = byte;
+    }
+    !digits && !matches!(before, b'.' | b'-')
 }
 
 fn has_punycode(text: &str) -> bool {
@@ -123,11 +155,20 @@ impl Address {
     /// It is not `dot-atom@domain`; display names, comments, quoted local parts, blanks and
     /// local parts outside ASCII are refused.
     pub fn parse(text: &str) -> Result<Self, AddressFault> {
-        let (local, domain) = text.rsplit_once('@').ok_or(AddressFault::NoAt)?;
+        let at = text.bytes().rposition(|byte| byte == b'@');
+        let at = at.ok_or(AddressFault::NoAt)?;
+        let (local, domain) = (&text[..at], &text[at + 1..]);
         if !is_local(local) {
             return Err(AddressFault::Local);
         }
-        Ok(Self::join(local, Domain::parse(domain)?))
+        let normal = Domain::parse(domain)?;
+        if normal.as_str() != domain {
+            return Ok(Self::join(local, normal));
+        }
+        Ok(Self {
+            text: text.into(),
+            domain: normal,
+        })
     }
 
     /// The address of one of our agents.
@@ -185,10 +226,18 @@ impl Address {
 /// Whether `local` is a dot-atom of RFC 5321: atoms of atext with single dots between them.
 fn is_local(local: &str) -> bool {
     let atext = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
-    local.len() <= 64
-        && local
-            .split('.')
-            .all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+    let mut before = b'.';
+    for byte in local.bytes() {
+        let allowed = match byte {
+            b'.' => before != b'.',
+            _ => atext(byte),
+        };
+        if !allowed {
+            return false;
+        }
+        before = byte;
+    }
+    local.len() <= 64 && before != b'.'
 }
 
 impl PartialEq for Address {

@@ -107,9 +107,9 @@ impl Message {
         }
         let (text, entries) = scan(&raw, Keep::Top, Only::Object)?;
         // Without a readable sender the message is refused anyway; the stricter rules tell more.
-        let profile =
-            read::sender(text, &entries).map_or(Profile::Submission, |it| profile_of(&it));
-        let fields = read::fields(text, &entries, profile, limits)?;
+        let sender = read::sender(text, &entries);
+        let profile = sender.as_ref().map_or(Profile::Submission, profile_of);
+        let fields = read::fields((text, &entries), sender, profile, limits)?;
         Ok(Self(Arc::new(Inner {
             entries: entries.into(),
             fields,

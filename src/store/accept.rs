@@ -7,6 +7,7 @@
 //!   (AMTP 1.0, section 8.1.1), and a known key with other content refuses the whole request;
 //! - where every recipient is refused or known, nothing is written.
 
+mod mailboxes;
 mod numbers;
 mod rows;
 
@@ -23,8 +24,9 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
 
+use mailboxes::Mailboxes;
 pub(super) use numbers::{Drawn, Numbers, Open};
-use rows::{Mailboxes, Rows};
+use rows::Rows;
 
 /// A judged message: what is to become of each recipient.
 #[derive(Debug, Clone)]

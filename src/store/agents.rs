@@ -447,6 +447,9 @@ impl Verb for DeleteAgent {
                 .bind(self.now.as_millis())
                 .bind(self.id);
         let found = tx.run(update).await? > 0;
+        if let Some(memory) = tx.memory() {
+            memory.forget(self.id);
+        }
         tx.run(Statement::new("DELETE FROM mailboxes WHERE id = ?").bind(self.id))
             .await?;
         tx.run(Statement::new("DELETE FROM api_keys WHERE agent = ?").bind(self.id))

@@ -196,7 +196,7 @@ async fn open(path: &Path) -> Result<Connection, BackupError> {
             path: path.to_owned(),
             cause,
         })?;
-    Ok(Connection::Writer(Box::new(connection)))
+    Ok(Connection::writer(connection))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

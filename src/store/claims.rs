@@ -2,7 +2,13 @@
 //!
 //! A key is scoped by trust class, sender and recipient and remembered for nine days. In the
 //! unverified class the content is part of the scope, so nobody can claim another's key ahead of
-//! it. A key we minted ourselves is never remembered.
+//! it. A key we minted ourselves is never remembered. How keys are kept differs: see [`runs`] and
+//! [`slices`].
+
+mod filter;
+mod index;
+mod runs;
+mod slices;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,9 +19,13 @@ use super::Store;
 use super::accept::{AcceptJob, Acceptance, Plan};
 use super::error::StoreError;
 use super::messages::StoredMessage;
-use super::sql::{Connection, Insert, Statement, Value, padded, places};
+use super::sql::Connection;
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
 use crate::protocol::{Address, IdempotencyKey, Message, MessageId, Timestamp};
+
+use filter::Key;
+pub(super) use index::RUN;
+pub(super) use runs::Keys;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long a key is remembered: seven days of retries and a margin.
@@ -24,10 +34,7 @@ const KEPT: Duration = Duration::from_secs(9 * 86_400);
 const RELAY_WINDOW: Duration = DAY;
 /// A copy stored unverified is raised by one that arrives verified within this time.
 const RAISE_WINDOW: Duration = Duration::from_secs(3_600);
-/// The slices in which a kept key can stand: nine days, today's and one for a clock set back.
-const SLICES: i64 = 11;
 
-type Key = [u8; 16];
 type Fingerprint = [u8; 16];
 
 /// The claim of one recipient's delivery on a key.
@@ -67,32 +74,19 @@ impl Claim {
 }
 
 impl Store {
-    /// Whether a key is known for any of the recipients.
+    /// Whether a key may be known for any of the recipients; when in doubt, yes.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn knows(&self, acceptance: &Acceptance) -> Result<bool, StoreError> {
-        let keys: Vec<Key> = Claim::of(acceptance)
-            .into_iter()
-            .flatten()
-            .map(|claim| claim.key)
-            .collect();
-        let newest = slice(acceptance.envelope.received_at) + 1;
-        let mut reader = self.reader().await?;
-        for chunk in padded(&keys) {
-            let text = format!(
-                "SELECT 1 FROM idempotency WHERE slice IN ({}) AND k IN ({}) LIMIT 1",
-                places(usize::try_from(SLICES).expect("a small number")),
-                places(chunk.len()),
-            );
-            let statement = Statement::new(text)
-                .bind_all((0..SLICES).map(|back| newest - back))
-                .bind_all(chunk.into_iter().map(|key| Value::from(key.as_slice())));
-            if reader.row(statement).await?.is_some() {
-                return Ok(true);
-            }
+        let claims = Claim::of(acceptance).into_iter().flatten();
+        let keys: Vec<Key> = claims.map(|claim| claim.key).collect();
+        if let Some(known) = &self.0.known {
+            return Ok(known.may_know(&keys));
         }
-        Ok(false)
+        let mut reader = self.reader().await?;
+        let now = acceptance.envelope.received_at;
+        Ok(slices::know_any(&mut reader, &keys, now).await?)
     }
 }
 
@@ -156,18 +150,18 @@ impl HeldKey {
             key: message.idempotency_key()?,
         };
         Some(Self {
-            slice: slice(stored.accepted_at),
+            slice: slices::slice(stored.accepted_at),
             key: scope.key(recipient, &first_16(&message.fingerprint())),
         })
     }
 
     /// Forgets it.
     pub(super) async fn free(&self, tx: &mut Connection) -> sqlx::Result<()> {
-        let delete = Statement::new("DELETE FROM idempotency WHERE slice = ? AND k = ?")
-            .bind(self.slice)
-            .bind(self.key.as_slice());
-        tx.run(delete).await?;
-        Ok(())
+        if tx.is_postgres() {
+            return slices::free(tx, &self.key, self.slice).await;
+        }
+        let day = (slices::begin(self.slice), slices::begin(self.slice + 1));
+        runs::free(tx, &self.key, day).await
     }
 }
 
@@ -195,7 +189,7 @@ pub(super) enum Known {
     Other,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     fingerprint: Fingerprint,
     mid: i64,
@@ -236,50 +230,23 @@ impl Claims {
         let Some(now) = jobs.iter().map(|job| job.now()).max() else {
             return Ok(claims);
         };
-        let newest = slice(now) + 1;
-        for chunk in padded(&keys) {
-            let text = format!(
-                "SELECT k, fp, mid, message_id, accepted_at FROM idempotency WHERE slice IN ({}) AND k IN ({})",
-                places(usize::try_from(SLICES).expect("a small number")),
-                places(chunk.len()),
-            );
-            let statement = Statement::new(text)
-                .bind_all((0..SLICES).map(|back| newest - back))
-                .bind_all(chunk.into_iter().map(|key| Value::from(key.as_slice())));
-            for row in tx.rows(statement).await? {
-                claims.remember(&row, now)?;
-            }
+        let rows = if tx.is_postgres() {
+            slices::read(tx, &keys, now).await?
+        } else {
+            runs::read(tx, &keys).await?
+        };
+        for (key, row) in rows {
+            claims.remember(key, row, now);
         }
         Ok(claims)
     }
 
     /// Keeps the newest row of a key that is still in force.
-    fn remember(&mut self, row: &super::sql::Row, now: Timestamp) -> sqlx::Result<()> {
-        let accepted_at = Timestamp::from_millis(row.int(4)?);
-        if accepted_at.plus(KEPT) < now {
-            return Ok(());
+    fn remember(&mut self, key: Key, row: Row, now: Timestamp) {
+        let newer = |other: &Row| other.accepted_at > row.accepted_at;
+        if row.accepted_at.plus(KEPT) >= now && !self.known.get(&key).is_some_and(newer) {
+            self.known.insert(key, row);
         }
-        let key = first_16(&sized(row.bytes(0)?));
-        if self
-            .known
-            .get(&key)
-            .is_some_and(|other| other.accepted_at > accepted_at)
-        {
-            return Ok(());
-        }
-        let message_id = MessageId::parse(&row.text(3)?)
-            .map_err(|fault| sqlx::Error::Decode(fault.to_string().into()))?;
-        let fingerprint = first_16(&sized(row.bytes(1)?));
-        self.known.insert(
-            key,
-            Row {
-                fingerprint,
-                mid: row.int(2)?,
-                message_id,
-                accepted_at,
-            },
-        );
-        Ok(())
     }
 
     pub(super) fn find(&self, claim: &Claim, envelope: &Envelope) -> Known {
@@ -331,47 +298,48 @@ impl Claims {
     pub(super) async fn write(mut self, tx: &mut Connection) -> sqlx::Result<()> {
         self.added.sort_unstable();
         self.added.dedup();
-        let rows = self
-            .added
-            .iter()
-            .filter_map(|key| self.known.get(key).map(|row| (key, row)))
-            .map(|(key, row)| {
-                vec![
-                    slice(row.accepted_at).into(),
-                    key.as_slice().into(),
-                    row.fingerprint.as_slice().into(),
-                    row.mid.into(),
-                    row.message_id.as_str().into(),
-                    row.accepted_at.as_millis().into(),
-                ]
-            })
+        let known = &mut self.known;
+        let rows = self.added.iter();
+        let rows: Vec<(Key, Row)> = rows
+            .filter_map(|key| Some((*key, known.remove(key)?)))
             .collect();
-        let insert = Insert::new(
-            "INSERT INTO idempotency (slice, k, fp, mid, message_id, accepted_at)",
-            rows,
-        );
         if tx.is_postgres() {
-            // Another gateway may have taken the key since it was looked for: the conflict repeats
-            // the batch, which then finds it.
-            return tx.insert(insert).await;
+            slices::write(tx, rows).await
+        } else {
+            runs::write(tx, rows).await
         }
-        let replace = "ON CONFLICT (slice, k) DO UPDATE SET fp = excluded.fp, mid = excluded.mid, \
-                       message_id = excluded.message_id, accepted_at = excluded.accepted_at";
-        tx.insert(insert.or(replace)).await
     }
 }
 
-/// The day a moment belongs to.
-fn slice(moment: Timestamp) -> i64 {
-    moment.as_millis().div_euclid(86_400_000)
-}
-
-/// The first slice that may still hold a key in force at `now`.
-pub(super) fn oldest_slice(now: Timestamp) -> i64 {
-    slice(now.minus(KEPT))
+/// Forgets at most `limit` keys of a kind that are over; answers how many.
+pub(super) async fn sweep(tx: &mut Connection, now: Timestamp, limit: i64) -> sqlx::Result<u64> {
+    if tx.is_postgres() {
+        return slices::sweep(tx, now, limit).await;
+    }
+    runs::sweep(tx, slices::begin(slices::oldest(now)), limit).await
 }
 
 fn sized(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.resize(16, 0);
     bytes
+}
+
+/// Key and fingerprint of a message for one recipient, in hex as SQL writes it.
+#[cfg(test)]
+pub(super) fn as_kept(envelope: &Envelope, recipient: &str) -> (String, String) {
+    let fingerprint = first_16(&envelope.message.fingerprint());
+    let recipient: Address = recipient.parse().expect("an address");
+    let hex = |bytes: [u8; 16]| format!("{:032x}", u128::from_be_bytes(bytes));
+    let key = Scope::of(envelope).key(&recipient, &fingerprint);
+    (hex(key), hex(fingerprint))
+}
+
+/// What a failed delivery of this message would free.
+#[cfg(test)]
+pub(super) fn held_of(envelope: &Envelope, recipient: &Address) -> HeldKey {
+    let fingerprint = first_16(&envelope.message.fingerprint());
+    HeldKey {
+        slice: slices::slice(envelope.received_at),
+        key: Scope::of(envelope).key(recipient, &fingerprint),
+    }
 }

@@ -25,8 +25,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, AcceptJob};
+use super::checkpoints::Checkpoints;
 use super::error::StoreError;
 use super::notices::Board;
+use super::settle::Settlement;
 use super::sql::Connection;
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -106,6 +108,8 @@ enum Job {
     /// A verb, and messages it brings forth: in one commit or not at all.
     Verb(Box<dyn Pending>, Vec<AcceptJob>, Patience),
     Accept(Box<AcceptJob>),
+    /// What attempts came to; with the others of its batch it is written in one go.
+    Settle(Vec<Settlement>, oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Job {
@@ -113,6 +117,14 @@ impl Job {
         match self {
             Self::Verb(_, follow_ups, _) => follow_ups.iter().map(AcceptJob::bytes).sum(),
             Self::Accept(job) => job.bytes(),
+            Self::Settle(..) => 0,
+        }
+    }
+
+    fn settlements(&self) -> &[Settlement] {
+        match self {
+            Self::Settle(settlements, _) => settlements,
+            Self::Verb(..) | Self::Accept(_) => &[],
         }
     }
 
@@ -120,6 +132,7 @@ impl Job {
         match self {
             Self::Verb(_, _, patience) => *patience,
             Self::Accept(_) => Patience::Short,
+            Self::Settle(..) => Patience::Long,
         }
     }
 
@@ -128,6 +141,8 @@ impl Job {
             // Nobody waits for the follow-ups: the verb's answer stands for them.
             Self::Verb(pending, ..) => pending.finish(outcome),
             Self::Accept(job) => job.finish(outcome),
+            // Who asked may be gone.
+            Self::Settle(_, reply) => drop(reply.send(outcome)),
         }
     }
 }
@@ -163,6 +178,15 @@ impl Committing {
         let job = Job::Verb(pending, follow_ups.collect(), patience);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.hand_over(turn, job).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Settles deliveries of which no messages come.
+    pub(super) async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(turn, Job::Settle(settlements, reply))
+            .await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -234,7 +258,7 @@ struct Tools {
 }
 
 /// The writers of the database: one for SQLite, several for PostgreSQL.
-pub struct Committer(Vec<Worker>);
+pub struct Committer(Vec<Worker>, Option<Checkpoints>);
 
 impl Committer {
     /// Tells `admission` of every commit.
@@ -274,7 +298,13 @@ impl Committer {
             turn: Arc::default(),
             present,
         };
-        (Self(workers), committing)
+        (Self(workers, None), committing)
+    }
+
+    /// Has the log of the file written back beside the commits.
+    pub(super) fn with_checkpoints(mut self, checkpoints: Option<Checkpoints>) -> Self {
+        self.1 = checkpoints;
+        self
     }
 
     /// Commits until `stop` is given and everything handed over is on disk.
@@ -286,9 +316,19 @@ impl Committer {
         for worker in self.0 {
             workers.spawn(worker.run(stop.clone()));
         }
-        while let Some(ended) = workers.join_next().await {
-            ended.map_err(|fault| StoreError::Broken(fault.to_string()))??;
+        let done = async {
+            while let Some(ended) = workers.join_next().await {
+                ended.map_err(|fault| StoreError::Broken(fault.to_string()))??;
+            }
+            Ok(())
+        };
+        match self.1 {
+            Some(checkpoints) => tokio::select! {
+                biased;
+                done = done => done,
+                broken = checkpoints.run() => Err(broken),
+            },
+            None => done.await,
         }
-        Ok(())
     }
 }

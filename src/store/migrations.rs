@@ -28,6 +28,11 @@ const SQLITE: &[Embedded] = &[
         "body_in_row",
         include_str!("../../migrations/sqlite/0004_body_in_row.sql"),
     ),
+    (
+        5,
+        "key_runs",
+        include_str!("../../migrations/sqlite/0005_key_runs.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[

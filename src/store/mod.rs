@@ -13,6 +13,7 @@ mod agents;
 mod backup;
 mod blobs;
 mod bounced;
+mod checkpoints;
 mod claims;
 mod committer;
 mod control;
@@ -26,6 +27,7 @@ mod inbox;
 mod keys;
 mod listing;
 mod loading;
+mod memory;
 mod messages;
 mod migrations;
 mod notices;
@@ -94,6 +96,8 @@ struct Shared {
     committing: Committing,
     numbers: Arc<accept::Numbers>,
     readers: Readers,
+    /// Where idempotency keys may stand, where one process owns the database.
+    known: Option<claims::Keys>,
     events: Events,
     agents: Cache<agents::Name, Option<Arc<Agent>>>,
     numbered: Cache<i64, Option<Arc<Agent>>>,

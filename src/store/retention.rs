@@ -221,13 +221,7 @@ impl Sweep {
     }
 
     async fn idempotency(&self, tx: &mut Connection, swept: &mut Swept) -> sqlx::Result<()> {
-        let delete = Statement::new(
-            "DELETE FROM idempotency WHERE (slice, k) IN \
-             (SELECT slice, k FROM idempotency WHERE slice < ? ORDER BY slice, k LIMIT ?)",
-        )
-        .bind(claims::oldest_slice(self.now))
-        .bind(STEP);
-        let gone = tx.run(delete).await?;
+        let gone = claims::sweep(tx, self.now, STEP).await?;
         tally(swept, usize::try_from(gone).unwrap_or(usize::MAX));
         Ok(())
     }

@@ -3,18 +3,19 @@
 //!
 //! The schema knows only whole numbers, text and bytes, so one statement text serves both
 //! backends; where they differ the verb asks its connection. On SQLite many rows are written with
-//! multi-row `VALUES` in fixed chunk sizes: few statement texts, so each stays prepared. On
+//! multi-row `VALUES` of a few sizes: few statement texts, so each stays prepared; see [`writer`]. On
 //! PostgreSQL they are one statement over arrays.
 
 mod connection;
 mod postgres;
 mod row;
+mod writer;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 pub(super) use connection::{Connection, heard};
 pub(super) use row::Row;
@@ -103,28 +104,34 @@ impl Statement {
         self
     }
 
-    fn into_sqlite(self) -> sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments> {
-        let mut query = match self.text {
-            Cow::Borrowed(text) => sqlx::query(text),
-            Cow::Owned(text) => sqlx::query(AssertSqlSafe(text)),
-        };
-        for value in self.values {
-            query = match value {
-                Value::Null(_) => query.bind(None::<i64>),
-                Value::Int(number) => query.bind(number),
-                Value::Text(text) => query.bind(text),
-                Value::Bytes(bytes) => query.bind(Vec::from(bytes)),
-            };
+    fn into_sqlite(self) -> SqliteQuery {
+        match self.text {
+            Cow::Borrowed(text) => bound(text, self.values),
+            Cow::Owned(text) => bound(AssertSqlSafe(text), self.values),
         }
-        query
     }
+}
+
+type SqliteQuery = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
+
+fn bound(text: impl SqlSafeStr, values: Vec<Value>) -> SqliteQuery {
+    let mut query = sqlx::query(text);
+    for value in values {
+        query = match value {
+            Value::Null(_) => query.bind(None::<i64>),
+            Value::Int(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(Vec::from(bytes)),
+        };
+    }
+    query
 }
 
 /// Rows to insert: `head` names the table and its columns, `tail` says what a conflict does.
 pub(super) struct Insert {
     pub(super) head: &'static str,
     pub(super) tail: &'static str,
-    /// All of equal width, and each column of one kind.
+    /// All of equal width, each column of one kind, the first one never nothing.
     pub(super) rows: Vec<Vec<Value>>,
 }
 

@@ -9,9 +9,12 @@ use crate::support::audit::Audit;
 use crate::support::backend::{Backend, Base};
 use crate::support::caller::Caller;
 use crate::support::failing_disk::{FailingDisk, Fault};
+use crate::support::postgres::{Cluster, Place};
 use crate::support::promises::{Load, pairs};
 use crate::support::small_disk::SmallDisk;
-use crate::support::{Agent, Daemon};
+use crate::support::{Agent, Daemon, eventually, pause};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// A gateway with some agents on a disk of a test's own.
 struct Bench {
@@ -157,6 +160,54 @@ async fn a_disk_that_is_really_full_refuses_and_takes_again() {
     ledger.more_promises(50).await;
     daemon.kill();
     daemon.run().await;
+    load.stop().await;
+    audit.close(&caller).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_disk_fails_or_is_full_loses_no_promise() {
+    let folders = std::env::temp_dir().join("amtpd-postgres-");
+    let disk = FailingDisk::new(folders.to_str().unwrap());
+    let variables = disk
+        .variables()
+        .map(|(name, value)| format!("{name}={value}"));
+    let mut under = vec!["env"];
+    under.extend(variables.iter().map(String::as_str));
+    let cluster = Cluster::at(Place::here().under(&under));
+    let url = cluster.database();
+    let mut daemon =
+        Daemon::start(&[("AMTPD__STORE__URL", &url), ("AMTPD__LOG__LEVEL", "warn")]).await;
+    let (senders, recipients) = (
+        [daemon.agent("one").await, daemon.agent("two").await],
+        [daemon.agent("three").await, daemon.agent("four").await],
+    );
+    let caller = daemon.caller();
+    let load = Load::start(std::slice::from_ref(&caller), pairs(&senders, &recipients));
+    let ledger = load.ledger();
+    let mut audit = Audit::new(ledger.clone(), &recipients);
+    let troubles: [&dyn Fn(); 4] = [
+        &|| disk.fail_one_sync(Fault::Io),
+        &|| disk.fail_one_write(Fault::Io),
+        &|| disk.fail_syncs(Fault::Io),
+        &|| disk.fail_writes(Fault::Full),
+    ];
+    for trouble in troubles {
+        ledger.more_promises(50).await;
+        let before = disk.failures();
+        trouble();
+        eventually("the disk fails", SOON, || {
+            (disk.failures() > before).then_some(())
+        })
+        .await;
+        pause(Duration::from_millis(500)).await;
+        disk.heal();
+        cluster.recover();
+        ledger.more_promises(50).await;
+        assert!(daemon.runs(), "the disk of another is no reason to end");
+        load.rest();
+        audit.look(&caller).await;
+        load.go_on();
+    }
     load.stop().await;
     audit.close(&caller).await;
 }

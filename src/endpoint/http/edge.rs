@@ -9,18 +9,20 @@
 //!   body. An answer that is JSON already is a handler's own and stays as it is.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
+use tower::Service;
+use tower::layer::layer_fn;
 use tracing::Instrument;
 
 use super::admit::admit;
@@ -65,7 +67,41 @@ pub struct Edge {
 impl Edge {
     /// Puts the edge around every route of `router` and around what no route matches; routes added later stand outside.
     pub fn around(self, router: Router) -> Router {
-        router.layer(from_fn_with_state(self, pass))
+        router.layer(layer_fn(move |inner| Guarded {
+            edge: self.clone(),
+            inner,
+        }))
+    }
+}
+
+/// A route with the edge around it. The route is called where it stands: a copy would copy all
+/// that is nested in it.
+#[derive(Clone)]
+struct Guarded<S> {
+    edge: Edge,
+    inner: S,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let edge = self.edge.clone();
+        let seen = Seen::of(&request, &edge.clock);
+        request.extensions_mut().insert(seen.id.clone());
+        let work = admitted(&edge, &mut request);
+        let work = work.map(|presence| (self.inner.call(request), presence));
+        Box::pin(async move { Ok(pass(edge, seen, work).await) })
     }
 }
 
@@ -78,17 +114,24 @@ struct Seen {
     began: Duration,
 }
 
-async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
-    let seen = Seen::of(&request, &edge.clock);
-    request.extensions_mut().insert(seen.id.clone());
+/// From the answer of a route, or what the request is refused with, to the answer that goes out.
+async fn pass(
+    edge: Edge,
+    seen: Seen,
+    work: Result<
+        (
+            impl Future<Output = Result<Response, Infallible>>,
+            Option<Presence>,
+        ),
+        ApiError,
+    >,
+) -> Response {
     let flight = edge.metrics.request_in_flight();
-    let answer = match admitted(&edge, &mut request) {
-        Err(error) => error.into_response(),
-        // Who is admitted is present until the answer's head is there.
-        Ok(_presence) => {
-            let span = tracing::info_span!("request", request.id = seen.id.as_str());
-            unpanicked(next.run(request)).instrument(span).await
-        }
+    let span = tracing::info_span!("request", request.id = seen.id.as_str());
+    // Who is admitted is present until the answer's head is there.
+    let (answer, _presence) = match work {
+        Err(error) => (error.into_response(), None),
+        Ok((work, presence)) => (unpanicked(work).instrument(span).await, presence),
     };
     let (mut answer, error) = translated(answer).await;
     if let Some(error) = &error {
@@ -136,11 +179,11 @@ fn is_version_1(value: &HeaderValue) -> bool {
 }
 
 /// The answer of `work`, also when it panics: the caller gets an error, the log the reason.
-async fn unpanicked(work: impl Future<Output = Response>) -> Response {
+async fn unpanicked(work: impl Future<Output = Result<Response, Infallible>>) -> Response {
     let mut work = pin!(work);
     std::future::poll_fn(move |context| {
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-            Ok(poll) => poll,
+            Ok(poll) => poll.map(|Ok(answer)| answer),
             Err(panic) => {
                 let cause = format!("a handler panicked: {}", panic_text(panic.as_ref()));
                 Poll::Ready(ApiError::internal(cause).into_response())
@@ -220,6 +263,7 @@ impl Seen {
     }
 
     fn dress(&self, headers: &mut HeaderMap) {
+        headers.reserve(HEADERS.len() + 3);
         for (name, value) in HEADERS {
             headers
                 .entry(name)

@@ -17,7 +17,7 @@ use super::admit::entry;
 use super::error::ApiError;
 use super::request_id::RequestId;
 use super::server::Connection;
-use super::{Api, Door, Shared};
+use super::{Api, Shared};
 use crate::admission::Entry;
 use crate::auth::{Authenticator, Presented};
 use crate::envelope::Principal;
@@ -91,12 +91,7 @@ impl FromRequestParts<Shared> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        let door = parts
-            .extensions
-            .get::<Door>()
-            .copied()
-            .unwrap_or(Door::Public);
-        if !api.admin.admits(door, client(parts)?.client.ip()) {
+        if !api.admin.admits(api.door, client(parts)?.client.ip()) {
             return Err(ApiError::new(ErrorCode::AccessDenied));
         }
         match Caller::from_request_parts(parts, api).await?.0 {

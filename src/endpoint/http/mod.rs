@@ -21,6 +21,7 @@ mod trace;
 mod view;
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -73,7 +74,21 @@ pub struct Api {
 }
 
 /// What handlers get: a handle that is cheap to pass on.
-type Shared = Arc<Api>;
+type Shared = Arc<AtDoor>;
+
+/// The handles, and the door that their routes stand behind.
+struct AtDoor {
+    api: Api,
+    door: Door,
+}
+
+impl Deref for AtDoor {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
 
 /// Through which listener a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,9 +171,8 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             delete(admin::enrolment::revoke),
         )
         .merge(operations())
-        .with_state(Arc::new(api))
+        .with_state(Arc::new(AtDoor { api, door }))
         .merge(health::public(health))
-        .layer(axum::Extension(door))
 }
 
 /// The operator's hands on the queue.

@@ -4,14 +4,16 @@
 //! that have been quiet are forgotten, and so memory stays bounded by the number of clients that
 //! are active.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as Ticking, Reference as _};
 use governor::middleware::NoOpMiddleware;
@@ -19,6 +21,8 @@ use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tower::layer::layer_fn;
 
 use super::error::ApiError;
 use super::server::Connection;
@@ -52,7 +56,10 @@ impl AddressRate {
 
     /// Puts the limit in front of every route of `router`.
     pub fn before(self, router: Router) -> Router {
-        router.layer(from_fn_with_state(self, pass))
+        router.layer(layer_fn(move |inner| Limited {
+            rate: self.clone(),
+            inner,
+        }))
     }
 
     /// Forgets quiet addresses until stopped.
@@ -76,16 +83,36 @@ impl AddressRate {
     }
 }
 
-async fn pass(State(rate): State<AddressRate>, request: Request, next: Next) -> Response {
-    let client = request
-        .extensions()
-        .get::<Connection>()
-        .map(|connection| connection.client.ip());
-    match client.map_or(Ok(()), |client| rate.check(client)) {
-        Ok(()) => next.run(request).await,
-        Err(wait) => ApiError::new(ErrorCode::RateLimitExceeded)
-            .retry_after(wait)
-            .into_response(),
+/// A route with the limit in front of it.
+#[derive(Clone)]
+struct Limited<S> {
+    rate: AddressRate,
+    inner: S,
+}
+
+impl<S> Service<Request> for Limited<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let connection = request.extensions().get::<Connection>();
+        let checked = connection.map_or(Ok(()), |it| self.rate.check(it.client.ip()));
+        match checked {
+            Ok(()) => Box::pin(self.inner.call(request)),
+            Err(wait) => {
+                let error = ApiError::new(ErrorCode::RateLimitExceeded).retry_after(wait);
+                Box::pin(std::future::ready(Ok(error.into_response())))
+            }
+        }
     }
 }
 

@@ -35,10 +35,13 @@ impl RequestId {
         &self.0
     }
 
-    /// The id as a header's value.
+    /// The id as a header's value. It is never sent twice, so it shall not push what is sent with
+    /// every answer out of the table that HTTP/2 packs headers with: that is what "sensitive" means.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("an id is printable ASCII")
+        let mut value = HeaderValue::from_str(&self.0).expect("an id is printable ASCII");
+        value.set_sensitive(true);
+        value
     }
 }
 

@@ -169,6 +169,12 @@ proptest! {
     }
 
     #[test]
+    fn what_looks_normal_at_first_sight_is_normal(text in "[a-bxn0-1.-]{0,9}|[a-z-]{60,66}|([a-z]{60}\\.){3}[a-z.]{60,75}") {
+        let thorough = normalise_thoroughly(&text);
+        prop_assert_eq!(normalise(&text), thorough);
+    }
+
+    #[test]
     fn an_address_reads_back_as_itself(
         local in "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}(\\.[a-zA-Z0-9+-]{1,20}){0,2}",
         domain in "[a-z]([a-z0-9]{0,10}\\.[a-z]{2,5}){1,3}",

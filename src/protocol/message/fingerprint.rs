@@ -22,8 +22,8 @@ const MEMBERS: [&str; 9] = [
 pub(super) fn of(message: &Message) -> [u8; 32] {
     let mut text = Vec::with_capacity(message.raw().len());
     text.push(b'{');
-    for name in MEMBERS {
-        match message.member(name) {
+    for (name, value) in MEMBERS.into_iter().zip(values(message)) {
+        match value {
             Some("null") | None => {}
             Some("\"\"") if name != "payload" => {}
             Some(headers) if name == "headers" => push_headers(headers, &mut text),
@@ -34,6 +34,17 @@ pub(super) fn of(message: &Message) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest(&SHA256, &text).as_ref());
     fingerprint
+}
+
+/// The raw values of the members that count, in the order of their names.
+fn values(message: &Message) -> [Option<&str>; MEMBERS.len()] {
+    let mut values = [None; MEMBERS.len()];
+    for (name, value) in message.members() {
+        if let Ok(place) = MEMBERS.binary_search(&name.as_ref()) {
+            values[place] = Some(value);
+        }
+    }
+    values
 }
 
 /// Appends the headers but those that change from hop to hop. Nothing left is as good as no headers.

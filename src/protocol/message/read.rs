@@ -38,16 +38,17 @@ pub(super) struct Fields {
     pub(super) signature: Option<Range<usize>>,
 }
 
-/// Reads the members of a message.
+/// Reads the members of a message; its sender was read already, where it can be.
 pub(super) fn fields(
-    text: &str,
-    entries: &[Entry],
+    (text, entries): (&str, &[Entry]),
+    sender: Option<Address>,
     profile: Profile,
     limits: &Limits,
 ) -> Result<Fields, MessageFault> {
     let mut reader = Reader {
         profile,
         limits,
+        sender,
         faults: Faults::default(),
         recipient_faults: Faults::default(),
         draft: Draft::default(),
@@ -72,6 +73,7 @@ pub(super) fn sender(text: &str, entries: &[Entry]) -> Option<Address> {
 struct Reader<'a> {
     profile: Profile,
     limits: &'a Limits,
+    sender: Option<Address>,
     faults: Faults,
     /// Faults of single recipients: they have a code of their own if nothing else is wrong.
     recipient_faults: Faults,
@@ -134,7 +136,11 @@ impl Reader<'_> {
                 let read = faults.parsed(name, value, Timestamp::parse_rfc3339);
                 draft.timestamp = read.filter(|moment| !moment.is_year_one());
             }
-            "sender" => draft.sender = faults.parsed(name, value, Address::parse).into(),
+            "sender" => {
+                let read = self.sender.take();
+                let read = read.or_else(|| faults.parsed(name, value, Address::parse));
+                draft.sender = read.into();
+            }
             "recipients" => {
                 let recipients = self.recipients(value);
                 self.draft.recipients = recipients.into();

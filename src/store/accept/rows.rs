@@ -1,78 +1,13 @@
 //! The rows a batch of acceptances writes, by table.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
 use super::{AcceptJob, DELIVERY_QUEUED, Fate, Next, Plan, Planned, lane, priority, shard};
 use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
-use crate::store::sql::{Connection, Insert, Statement, Value, padded, places};
+use crate::store::sql::{Connection, Insert, Statement, Value};
 use crate::store::{id_hash, party_hash, settled};
-
-/// The next positions of the mailboxes this batch touches.
-pub(super) struct Mailboxes(HashMap<i64, (i64, i64)>);
-
-impl Mailboxes {
-    pub(super) async fn read(tx: &mut Connection, jobs: &[&mut AcceptJob]) -> sqlx::Result<Self> {
-        let mut ids: Vec<i64> = jobs
-            .iter()
-            .flat_map(|job| &job.acceptance.recipients)
-            .filter_map(|recipient| match recipient.plan {
-                Plan::Inbox { mailbox } => Some(mailbox),
-                _ => None,
-            })
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut found = HashMap::with_capacity(ids.len());
-        for chunk in padded(&ids) {
-            let text = format!(
-                "SELECT id, next_seq FROM mailboxes WHERE id IN ({}) ORDER BY id{}",
-                places(chunk.len()),
-                tx.locking("mailboxes")
-            );
-            for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
-                let next = row.int(1)?;
-                found.insert(row.int(0)?, (next, next));
-            }
-        }
-        Ok(Self(found))
-    }
-
-    /// The next position, or nothing where the mailbox is gone.
-    pub(super) fn take(&mut self, mailbox: i64) -> Option<i64> {
-        let (_, next) = self.0.get_mut(&mailbox)?;
-        *next += 1;
-        Some(*next - 1)
-    }
-
-    pub(super) async fn write(
-        self,
-        tx: &mut Connection,
-        topics: &mut Vec<Topic>,
-    ) -> sqlx::Result<()> {
-        let mut moved: Vec<(i64, i64)> = self
-            .0
-            .into_iter()
-            .filter(|(_, (before, after))| before != after)
-            .map(|(id, (_, after))| (id, after))
-            .collect();
-        moved.sort_unstable();
-        topics.extend(moved.iter().map(|(id, _)| Topic::Mailbox(*id)));
-        for chunk in padded(&moved) {
-            let mut text = "(?,?),".repeat(chunk.len());
-            text.pop();
-            let text = format!(
-                "UPDATE mailboxes SET next_seq = v.column2 FROM (VALUES {text}) AS v WHERE mailboxes.id = v.column1"
-            );
-            let values = chunk.into_iter().flat_map(|(id, next)| [id, next]);
-            tx.run(Statement::new(text).bind_all(values)).await?;
-        }
-        Ok(())
-    }
-}
 
 /// The rows of a batch, by table.
 #[derive(Default)]
@@ -202,7 +137,7 @@ impl Rows {
                     .bind(trust)
                     .bind(notes)
                     .bind(mid);
-            tx.run(update).await?;
+            tx.tell(update).await?;
         }
         tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers, body)", self.messages))
         .await?;

@@ -51,7 +51,7 @@ impl PostgresLink {
         mut connection: Connection,
         now: Timestamp,
     ) -> sqlx::Result<Self> {
-        let name = Uuid::now_v7().simple().to_string();
+        let name = Uuid::new_v4().simple().to_string();
         let row =
             Statement::new("INSERT INTO commit_marks (committer, mark, made_at) VALUES (?, 0, ?)")
                 .bind(name.as_str())
@@ -113,7 +113,7 @@ impl Link {
     pub(super) async fn begin(&mut self, now: Timestamp) -> sqlx::Result<&mut Connection> {
         match self {
             Self::Sqlite(connection) => {
-                connection.run(Statement::new("BEGIN IMMEDIATE")).await?;
+                connection.begin()?;
                 Ok(connection)
             }
             Self::Postgres(link) => link.begin(now).await,
@@ -123,7 +123,7 @@ impl Link {
     /// Commits.
     pub(super) async fn end(&mut self, topics: Vec<Topic>) -> Ended {
         let committed = match self {
-            Self::Sqlite(connection) => connection.run(Statement::new("COMMIT")).await.map(drop),
+            Self::Sqlite(connection) => connection.commit().await,
             Self::Postgres(link) => match link.connection() {
                 Ok(connection) => connection.script("COMMIT".to_owned()).await,
                 Err(error) => Err(error),
@@ -144,7 +144,7 @@ impl Link {
     pub(super) async fn undo(&mut self, cause: &sqlx::Error) {
         match self {
             Self::Sqlite(connection) => {
-                drop(connection.run(Statement::new("ROLLBACK")).await);
+                drop(connection.roll_back().await);
             }
             Self::Postgres(link) => {
                 let rolled_back = match link.connection() {

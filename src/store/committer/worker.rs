@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::accept::{self, Open};
 use super::super::error::{Failure, StoreError, failure};
+use super::super::settle::{self, Settlement, Together};
 use super::super::sql::Connection;
 use super::link::{Ended, Link};
 use super::{Job, Patience, Tools};
@@ -16,6 +17,7 @@ use crate::events::Topic;
 
 const BATCH_VERBS: usize = 512;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+const BATCH_SETTLEMENTS: usize = 2_048;
 /// A batch that met another gateway's is repeated so often before a verb is blamed.
 const REPEATS: u32 = 20;
 /// A caller is told that the database is away after this time.
@@ -71,12 +73,14 @@ impl Worker {
     /// The first job and all that wait behind it, up to the limits; what does not fit is held.
     fn gather(&mut self, first: Job) -> Vec<Job> {
         let mut bytes = first.bytes();
+        let mut settlements = first.settlements().len();
         let mut batch = vec![first];
-        while batch.len() < BATCH_VERBS && bytes < BATCH_BYTES {
+        while batch.len() < BATCH_VERBS && bytes < BATCH_BYTES && settlements < BATCH_SETTLEMENTS {
             let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
                 break;
             };
             bytes += job.bytes();
+            settlements += job.settlements().len();
             if bytes > BATCH_BYTES {
                 self.held.push_front(job);
                 break;
@@ -284,6 +288,10 @@ async fn apply(
     next: &accept::Numbers,
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
+    let settlements: Vec<&Settlement> = batch.iter().flat_map(Job::settlements).collect();
+    if !settlements.is_empty() {
+        settle::apply(tx, &settlements, Together::Each, topics).await?;
+    }
     let mut accepting = Vec::new();
     for job in batch {
         match job {
@@ -292,6 +300,7 @@ async fn apply(
                 accepting.extend(follow_ups.iter_mut());
             }
             Job::Accept(job) => accepting.push(job.as_mut()),
+            Job::Settle(..) => {}
         }
     }
     if accepting.is_empty() {

@@ -6,7 +6,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection};
 
-use super::{Insert, Row, Statement, places, postgres};
+use super::writer::Writer;
+use super::{Insert, Row, Statement, postgres};
+use crate::store::memory::Memory;
 
 /// A PostgreSQL that says nothing for so long is gone: its connection is given up.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -15,7 +17,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::store) enum Connection {
     /// The committer's own.
-    Writer(Box<SqliteConnection>),
+    Writer(Box<Writer>),
     /// One of the read pool's.
     Reader(PoolConnection<Sqlite>),
     /// A committer's own, or one for a single duty.
@@ -25,6 +27,11 @@ pub(in crate::store) enum Connection {
 }
 
 impl Connection {
+    /// One that writes to a SQLite file.
+    pub(in crate::store) fn writer(connection: SqliteConnection) -> Self {
+        Self::Writer(Box::new(Writer::new(connection)))
+    }
+
     /// Whether the other side is PostgreSQL.
     pub(in crate::store) const fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_) | Self::PostgresReader(_))
@@ -48,7 +55,10 @@ impl Connection {
             let rows = self.judged(answer)?;
             return Ok(rows.into_iter().map(Row::Postgres).collect());
         }
-        let rows = statement.into_sqlite().fetch_all(self.sqlite()?).await?;
+        let rows = match self {
+            Self::Writer(writer) => writer.rows(statement).await?,
+            _ => statement.into_sqlite().fetch_all(self.reader()?).await?,
+        };
         Ok(rows.into_iter().map(Row::Sqlite).collect())
     }
 
@@ -62,8 +72,14 @@ impl Connection {
             let answer = heard(query.fetch_optional(self.postgres()?)).await;
             return Ok(self.judged(answer)?.map(Row::Postgres));
         }
-        let query = statement.into_sqlite();
-        Ok(query.fetch_optional(self.sqlite()?).await?.map(Row::Sqlite))
+        let row = match self {
+            Self::Writer(writer) => writer.row(statement).await?,
+            _ => {
+                let query = statement.into_sqlite();
+                query.fetch_optional(self.reader()?).await?
+            }
+        };
+        Ok(row.map(Row::Sqlite))
     }
 
     /// Runs a statement and tells how many rows it touched.
@@ -73,28 +89,56 @@ impl Connection {
             let answer = heard(query.execute(self.postgres()?)).await;
             return Ok(self.judged(answer)?.rows_affected());
         }
-        let query = statement.into_sqlite();
-        Ok(query.execute(self.sqlite()?).await?.rows_affected())
+        self.sqlite_writer()?.run(statement).await
     }
 
-    /// Inserts rows, many to a statement.
-    pub(in crate::store) async fn insert(&mut self, insert: Insert) -> sqlx::Result<()> {
-        let Some(width) = insert.rows.first().map(Vec::len) else {
+    /// Runs a statement whose answer nobody needs. On SQLite it goes with the next that answers, or
+    /// with the commit, and fails there.
+    pub(in crate::store) async fn tell(&mut self, statement: Statement) -> sqlx::Result<()> {
+        if let Self::Writer(writer) = self {
+            writer.tell(statement);
             return Ok(());
-        };
+        }
+        self.run(statement).await.map(drop)
+    }
+
+    /// Inserts rows, many to a statement. On SQLite they go with what comes next, as in
+    /// [`Connection::tell`].
+    pub(in crate::store) async fn insert(&mut self, insert: Insert) -> sqlx::Result<()> {
+        if insert.rows.is_empty() {
+            return Ok(());
+        }
         if self.is_postgres() {
             let query = postgres::insert(&insert)?;
             let answer = heard(query.execute(self.postgres()?)).await;
             return self.judged(answer).map(drop);
         }
-        let mut rows = insert.rows.into_iter();
-        while rows.len() > 0 {
-            let chunk = chunk_size(rows.len());
-            let text = values(insert.head, insert.tail, (chunk, width));
-            let statement = Statement::new(text).bind_all(rows.by_ref().take(chunk).flatten());
-            self.run(statement).await?;
-        }
+        self.sqlite_writer()?.insert(insert);
         Ok(())
+    }
+
+    /// What the writer of a SQLite file knows; nothing where others write too.
+    pub(in crate::store) fn memory(&mut self) -> Option<&mut Memory> {
+        match self {
+            Self::Writer(writer) => Some(writer.memory()),
+            _ => None,
+        }
+    }
+
+    /// Begins a transaction; SQLite only.
+    pub(in crate::store) fn begin(&mut self) -> sqlx::Result<()> {
+        self.sqlite_writer()?.begin();
+        Ok(())
+    }
+
+    /// Commits; SQLite only.
+    pub(in crate::store) async fn commit(&mut self) -> sqlx::Result<()> {
+        self.sqlite_writer()?.commit().await
+    }
+
+    /// Takes the transaction back; SQLite only.
+    pub(in crate::store) async fn roll_back(&mut self) -> sqlx::Result<()> {
+        self.sqlite_writer()?.roll_back().await
     }
 
     /// Runs statements without values in one round trip; PostgreSQL only.
@@ -110,7 +154,7 @@ impl Connection {
         migrations: &Migrator,
     ) -> Result<(), MigrateError> {
         match self {
-            Self::Writer(connection) => migrations.run(connection.as_mut()).await,
+            Self::Writer(writer) => migrations.run(writer.bare().await?).await,
             Self::Reader(connection) => migrations.run(connection.as_mut()).await,
             Self::Postgres(connection) => migrations.run(connection.as_mut()).await,
             Self::PostgresReader(connection) => migrations.run(connection.as_mut()).await,
@@ -120,22 +164,23 @@ impl Connection {
     /// Says goodbye; one of a pool goes back to it.
     pub(in crate::store) async fn close(self) -> sqlx::Result<()> {
         match self {
-            Self::Writer(mut connection) => {
-                // The log goes back into the file, which is then all there is.
-                let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-                drop(checkpoint.execute(connection.as_mut()).await);
-                sqlx::Connection::close(*connection).await
-            }
+            Self::Writer(writer) => writer.close().await,
             Self::Postgres(connection) => heard(sqlx::Connection::close(*connection)).await,
             Self::Reader(_) | Self::PostgresReader(_) => Ok(()),
         }
     }
 
-    fn sqlite(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+    fn sqlite_writer(&mut self) -> sqlx::Result<&mut Writer> {
         match self {
-            Self::Writer(connection) => Ok(connection),
+            Self::Writer(writer) => Ok(writer),
+            _ => Err(sqlx::Error::Protocol("only the writer writes".to_owned())),
+        }
+    }
+
+    fn reader(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        match self {
             Self::Reader(connection) => Ok(connection),
-            Self::Postgres(_) | Self::PostgresReader(_) => Err(sqlx::Error::Protocol(
+            _ => Err(sqlx::Error::Protocol(
                 "a statement for the other backend".to_owned(),
             )),
         }
@@ -173,56 +218,5 @@ pub(in crate::store) async fn heard<T>(
     match tokio::time::timeout(SILENCE, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
-    }
-}
-
-/// The text that inserts so many rows of so many columns. A statement of many rows that may be
-/// undone by itself keeps a copy of every page it touches; ours is only ever undone with its whole
-/// transaction, so it is told to stop where it fails.
-fn values(head: &str, tail: &str, (rows, width): (usize, usize)) -> String {
-    let mut text = String::with_capacity(head.len() + tail.len() + rows * (2 * width + 4) + 24);
-    text.push_str("INSERT OR FAIL ");
-    text.push_str(head.trim_start_matches("INSERT "));
-    text.push_str(" VALUES ");
-    let group = format!("({}),", places(width));
-    for _ in 0..rows {
-        text.push_str(&group);
-    }
-    text.pop();
-    text.push(' ');
-    text.push_str(tail);
-    text
-}
-
-/// The largest chunk that `left` rows fill: a power of two, so that any number of rows takes few
-/// statements and there are few statement texts.
-const fn chunk_size(left: usize) -> usize {
-    if left >= LARGEST_CHUNK {
-        LARGEST_CHUNK
-    } else {
-        1 << left.ilog2()
-    }
-}
-
-const LARGEST_CHUNK: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_of_few_sizes() {
-        assert_eq!(
-            [1_000, 256, 255, 127, 10, 3, 1].map(chunk_size),
-            [256, 256, 128, 64, 8, 2, 1]
-        );
-    }
-
-    #[test]
-    fn rows_are_written_as_values() {
-        assert_eq!(
-            values("INSERT INTO t (a, b)", "ON CONFLICT DO NOTHING", (2, 2)),
-            "INSERT OR FAIL INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING"
-        );
     }
 }

@@ -4,7 +4,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::super::migrations;
-use super::{Bench, Home, query};
+use super::{Bench, Fate, Home, query, to_inbox};
 
 /// A database as the version of this migration left it, with what a statement adds.
 async fn left_by(version: i64, rows: &str) -> Home {
@@ -45,4 +45,32 @@ async fn bodies_that_stood_apart_are_kept() {
     assert_eq!(mail[1].body.len(), 9_000);
     assert_eq!(mail[0].notes.verification.method, "api_key");
     assert_eq!(mail[1].notes.verification.domain, "one.test");
+}
+
+#[tokio::test]
+async fn keys_of_older_versions_stay_known() {
+    let home = left_by(3, r#"INSERT INTO mailboxes (id, next_seq) VALUES (1, 1);"#).await;
+    // The row that the older version would have written for this message.
+    let bench = Bench::at(Home::sqlite()).await;
+    let first = bench.envelope("alice@a.test", Some("k"), "1");
+    let to_bob = || vec![to_inbox("bob@a.test", 1)];
+    let (key, fingerprint) = super::super::claims::as_kept(&first, "bob@a.test");
+    let accepted_at = first.received_at.as_millis();
+    home.run(&format!(
+        "INSERT INTO idempotency (slice, k, fp, mid, message_id, accepted_at) \
+         VALUES ({}, x'{key}', x'{fingerprint}', 5, 'the-first', {accepted_at})",
+        accepted_at / 86_400_000,
+    ))
+    .await;
+    bench.close().await;
+    let mut home = home;
+    // The filter is made at the first start and read at the second.
+    for _ in 0..2 {
+        let bench = Bench::at(home).await;
+        let again = bench.envelope("alice@a.test", Some("k"), "1");
+        let (id, fates) = bench.accept(again, to_bob()).await;
+        assert_eq!(id.as_str(), "the-first");
+        assert_eq!(fates, [Fate::Known(5)]);
+        home = bench.close().await;
+    }
 }

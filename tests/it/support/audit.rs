@@ -189,7 +189,10 @@ impl Audit {
             mailbox.unread.push(id.clone());
             let known = self.lanes.entry(lane.clone()).or_default();
             let before = known.places.insert(number, known.arrived.len());
-            assert_eq!(before, None, "{lane:?}: {number} came twice");
+            if let Some(before) = before {
+                let before = &known.arrived[before].1;
+                panic!("{lane:?}: {number} came twice, as {before} and as {id}: {message}");
+            }
             known.arrived.push((number, id));
         }
     }
@@ -326,4 +329,45 @@ async fn page(gateway: &Caller, agent: &Agent, cursor: &str) -> Vec<Value> {
         }
     })
     .await
+}
+
+/// A lane with these arrivals, of which some were given up.
+fn lane(arrived: &[u64], given_up: &[u64]) -> Lane {
+    let mut lane = Lane {
+        given_up: given_up.iter().copied().collect(),
+        ..Lane::default()
+    };
+    for number in arrived {
+        lane.places.insert(*number, lane.arrived.len());
+        lane.arrived.push((*number, format!("id-{number}")));
+        // Looked at each time, as in a run.
+        lane.assert_order(&(String::new(), String::new()));
+    }
+    lane
+}
+
+#[test]
+fn the_order_is_that_of_submission_but_for_what_was_given_up() {
+    lane(&[0, 1, 3, 2, 4], &[2]);
+    lane(&[2, 0, 1, 3], &[2]);
+}
+
+#[test]
+#[should_panic(expected = "1 came after Some(2)")]
+fn another_order_is_found() {
+    lane(&[0, 2, 1], &[]);
+}
+
+#[test]
+#[should_panic(expected = "3 came after Some(5)")]
+fn another_order_is_found_behind_what_was_given_up() {
+    lane(&[0, 5, 7, 3], &[7]);
+}
+
+#[test]
+#[should_panic(expected = "1 was promised as id-1 and is lost")]
+fn a_loss_is_found() {
+    let mut lane = lane(&[0, 2], &[]);
+    lane.promised.insert(1, "id-1".to_owned());
+    lane.assert_there(&(String::new(), String::new()), 1, true);
 }

@@ -108,11 +108,20 @@ impl Many {
 
     /// Lets everybody write to everybody, through all gateways.
     pub fn talk(&self) -> Traffic {
+        let [here, there, hooks] = &self.recipients;
+        self.talk_to(here, there, hooks)
+    }
+
+    /// Lets everybody write to inboxes here, through all gateways.
+    pub fn talk_here(&self) -> Traffic {
+        self.talk_to(&self.recipients[0], &[], &[])
+    }
+
+    fn talk_to(&self, here: &[Agent], there: &[Agent], hooks: &[Agent]) -> Traffic {
         let gateways: Vec<Caller> = self.gateways.iter().map(Site::caller).collect();
-        let pairs = pairs(&self.senders, &self.recipients.concat());
+        let pairs = pairs(&self.senders, &[here, there, hooks].concat());
         let load = Load::paced(&gateways, pairs, PACE);
         let ledger = load.ledger();
-        let [here, there, hooks] = &self.recipients;
         Traffic {
             here: Audit::new(ledger.clone(), here),
             there: Audit::abroad(ledger.clone(), there),

@@ -25,6 +25,17 @@ impl Cluster {
         });
     }
 
+    /// Waits until a server in trouble answers again; starts it where it gave up.
+    pub(crate) fn recover(&self) {
+        self.wait_until("the server answers again", || {
+            if !self.runs() {
+                self.bury();
+                self.launch();
+            }
+            self.ask("postgres", "SELECT 1").is_ok()
+        });
+    }
+
     /// Starts the server.
     pub(crate) fn launch(&self) {
         let log = File::options()
