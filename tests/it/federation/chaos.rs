@@ -40,9 +40,8 @@ async fn talk(sites: Arc<Vec<RwLock<Site>>>, mut sender: Sender, stop: Arc<Atomi
         });
         let site = sites[sender.site].read().await;
         let key = Some(sender.agent.key.as_str());
-        let answer = site
-            .caller()
-            .ask_soon(Method::POST, "/v1/messages", key, Some(body));
+        let caller = site.caller();
+        let answer = caller.ask_soon(Method::POST, "/v1/messages", key, Some(body));
         match answer.await.map(|answer| answer.status()) {
             Ok(StatusCode::ACCEPTED) => {
                 sender.next += 1;
