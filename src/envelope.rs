@@ -228,10 +228,15 @@ pub struct Notes {
     )]
     pub verification: Verification,
     /// The key, where we minted it.
-    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "k",
+        default,
+        with = "short::maybe_id",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub minted_key: Option<String>,
     /// The request it came in.
-    #[serde(rename = "r")]
+    #[serde(rename = "r", with = "short::id")]
     pub request_id: String,
     /// The address it came from, for foreign senders.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]

@@ -99,11 +99,7 @@ impl Gateway {
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let identity = TlsIdentity::load(&config.tls.cert_file, &config.tls.key_file)?;
-        let sealer = config
-            .secrets
-            .as_ref()
-            .map(|it| Sealer::new(it.key.reveal()))
-            .transpose()?;
+        let sealer = sealer(config)?;
         let database = config.store.database.clone();
         let lock = database.file().map(StoreLock::take).transpose()?;
         let options = StoreOptions { database };
@@ -169,10 +165,9 @@ impl Gateway {
         };
         members.join(&joined, &clock).await;
         listeners.open(&doors, (api, health), &edge, &rate);
-        let grace = config.limits.shutdown_grace;
         Ok(Self {
             lifecycle,
-            grace,
+            grace: config.limits.shutdown_grace,
             https,
             admin,
             ops,
@@ -221,6 +216,11 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
 fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
     let rate = &config.limits.address_rate;
     AddressRate::new(rate.count, rate.period, clock.clone())
+}
+
+fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
+    let secrets = config.secrets.as_ref();
+    secrets.map(|it| Sealer::new(it.key.reveal())).transpose()
 }
 
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {

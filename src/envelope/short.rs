@@ -1,11 +1,17 @@
-//! How a verification is stored: the usual ones of a sender's own domain as one word, others whole.
-//! One without a domain is that of the sender's own.
+//! How notes are stored in few bytes.
+//!
+//! Of verifications the usual ones of a sender's own domain are one word, others stand whole; one
+//! without a domain is that of the sender's own. An id that is a UUID is a star and 22 characters.
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+use uuid::Uuid;
 
 use super::{Verification, VerificationResult};
 
@@ -73,6 +79,61 @@ impl<'de> Visitor<'de> for Either {
     }
 }
 
+/// An id.
+pub(super) mod id {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(id: &str, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&super::packed(id))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<String, D::Error> {
+        String::deserialize(from).map(super::unpacked)
+    }
+}
+
+/// An id or none.
+pub(super) mod maybe_id {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        id: &Option<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        id.as_deref().map(super::packed).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<String>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(super::unpacked))
+    }
+}
+
+fn packed(id: &str) -> String {
+    match Uuid::try_parse(id) {
+        Ok(uuid) if uuid.hyphenated().to_string() == id => {
+            format!("*{}", BASE64_URL_SAFE_NO_PAD.encode(uuid))
+        }
+        // What begins with a star itself gets another.
+        _ if id.starts_with('*') => format!("*{id}"),
+        _ => id.to_owned(),
+    }
+}
+
+fn unpacked(stored: String) -> String {
+    let Some(rest) = stored.strip_prefix('*') else {
+        return stored;
+    };
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(rest).ok();
+    match bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok()) {
+        Some(uuid) => uuid.hyphenated().to_string(),
+        None => rest.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Notes;
@@ -112,6 +173,24 @@ mod tests {
             method: "another".to_owned(),
             ..Verification::unsigned(&domain)
         });
+    }
+
+    #[test]
+    fn ids_come_back_as_they_were() {
+        let uuid = "01a1fd17-5853-7467-9447-727ace73ba6b";
+        assert_eq!(packed(uuid), "*AaH9F1hTdGeUR3J6znO6aw");
+        let upper = uuid.to_uppercase();
+        for id in [
+            uuid,
+            &upper,
+            "",
+            "r-1",
+            "*",
+            "*AaH9F1hTdGeUR3J6znO6aw",
+            "**",
+        ] {
+            assert_eq!(unpacked(packed(id)), id);
+        }
     }
 
     #[test]

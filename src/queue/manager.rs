@@ -296,7 +296,7 @@ impl Manager {
 
     fn launch(&mut self, dispatch: Dispatch, cargo: Cargo) {
         let (carrier, tell) = (self.carrier.clone(), self.tell.clone());
-        let hold = self.sharing.share.hold();
+        let hold = self.sharing.hold();
         self.tasks
             .spawn(async move { carrier.carry(dispatch, (cargo, hold), tell).await });
     }

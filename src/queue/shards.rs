@@ -249,8 +249,8 @@ mod tests {
             prop_assert!(fair * gateways >= usize::from(SHARDS));
             let mut joined = 1;
             for round in 0..4 * gateways + 8 {
-                for me in 0..joined {
-                    let own = ledgers[me].ownership().clone();
+                for (me, ledger) in ledgers.iter_mut().enumerate().take(joined) {
+                    let own = ledger.ownership().clone();
                     let mut idle = *own.leaving();
                     if seed.rotate_left(u32::try_from(round + me).unwrap()) & 1 == 1 {
                         // One of them is still under way.
@@ -259,7 +259,7 @@ mod tests {
                             idle.remove(busy);
                         }
                     }
-                    for shard in ledgers[me].to_give_up(&Idle { version: own.version(), shards: idle }) {
+                    for shard in ledger.to_give_up(&Idle { version: own.version(), shards: idle }) {
                         prop_assert!(own.may_use(shard, Duration::ZERO).is_none());
                         owners[usize::from(shard)] = None;
                     }
@@ -269,8 +269,8 @@ mod tests {
                     free.take(room).for_each(|it| *it = Some(me));
                     let shards = (0..SHARDS).filter(|shard| owners[usize::from(*shard)] == Some(me));
                     let answer = claimed(shards, joined);
-                    ledgers[me].renewed(Duration::ZERO, &answer);
-                    let own = ledgers[me].ownership();
+                    ledger.renewed(Duration::ZERO, &answer);
+                    let own = ledger.ownership();
                     prop_assert!(own.usable().len() <= fair_share(joined));
                     prop_assert_eq!(own.usable().len() + own.leaving().len(), own.owned());
                     prop_assert!(own.usable().both(own.leaving()).is_empty());

@@ -24,6 +24,11 @@ struct Kept {
 pub(super) struct Hold(Option<Arc<Ownership>>);
 
 impl Hold {
+    /// The right that an ownership gives.
+    pub(super) const fn of_ownership(ownership: Arc<Ownership>) -> Self {
+        Self(Some(ownership))
+    }
+
     /// The shard of a lane and its epoch, for the store to compare.
     pub(super) fn of(&self, lane: i64) -> Option<(u16, i64)> {
         let shard = shard_of(lane);

@@ -333,3 +333,13 @@ pub(super) fn as_kept(envelope: &Envelope, recipient: &str) -> (String, String) 
     let key = Scope::of(envelope).key(&recipient, &fingerprint);
     (hex(key), hex(fingerprint))
 }
+
+/// What a failed delivery of this message would free.
+#[cfg(test)]
+pub(super) fn held_of(envelope: &Envelope, recipient: &Address) -> HeldKey {
+    let fingerprint = first_16(&envelope.message.fingerprint());
+    HeldKey {
+        slice: slices::slice(envelope.received_at),
+        key: Scope::of(envelope).key(recipient, &fingerprint),
+    }
+}

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, AcceptJob};
+use super::checkpoints::Checkpoints;
 use super::error::StoreError;
 use super::notices::Board;
 use super::settle::Settlement;
@@ -257,7 +258,7 @@ struct Tools {
 }
 
 /// The writers of the database: one for SQLite, several for PostgreSQL.
-pub struct Committer(Vec<Worker>);
+pub struct Committer(Vec<Worker>, Option<Checkpoints>);
 
 impl Committer {
     /// Tells `admission` of every commit.
@@ -297,7 +298,13 @@ impl Committer {
             turn: Arc::default(),
             present,
         };
-        (Self(workers), committing)
+        (Self(workers, None), committing)
+    }
+
+    /// Has the log of the file written back beside the commits.
+    pub(super) fn with_checkpoints(mut self, checkpoints: Option<Checkpoints>) -> Self {
+        self.1 = checkpoints;
+        self
     }
 
     /// Commits until `stop` is given and everything handed over is on disk.
@@ -309,9 +316,19 @@ impl Committer {
         for worker in self.0 {
             workers.spawn(worker.run(stop.clone()));
         }
-        while let Some(ended) = workers.join_next().await {
-            ended.map_err(|fault| StoreError::Broken(fault.to_string()))??;
+        let done = async {
+            while let Some(ended) = workers.join_next().await {
+                ended.map_err(|fault| StoreError::Broken(fault.to_string()))??;
+            }
+            Ok(())
+        };
+        match self.1 {
+            Some(checkpoints) => tokio::select! {
+                biased;
+                done = done => done,
+                broken = checkpoints.run() => Err(broken),
+            },
+            None => done.await,
         }
-        Ok(())
     }
 }

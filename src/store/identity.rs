@@ -3,6 +3,8 @@
 //! An id and a key on the wire belong to the exact set of recipients they were first sent with
 //! (AMTP 1.0, section 8.1). Any other set gets a fresh pair, which is on disk before it is sent.
 
+use std::collections::HashMap;
+
 use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
@@ -26,16 +28,18 @@ pub(super) const RENEW: i64 = 4;
 
 impl Store {
     /// Lets deliveries of one message travel under a fresh identity from now on; the id is known
-    /// as an alias of the message as long as the message is kept.
+    /// as an alias of the message as long as the message is kept. With each delivery stands the id
+    /// it had: where gateways share the database, one that lost the delivery cannot give it
+    /// another identity than the one it travels under now.
     ///
     /// # Errors
-    /// When the database fails: then nothing may be sent under it.
+    /// When the database fails, or another gateway has a delivery: then nothing may be sent.
     pub async fn assign_identity(
         &self,
-        (mid, seqs): (i64, Vec<i64>),
+        (mid, from): (i64, Vec<(i64, Option<MessageId>)>),
         wire: WireIdentity,
     ) -> Result<(), StoreError> {
-        self.0.committing.commit(Assign { mid, seqs, wire }).await
+        self.0.committing.commit(Assign { mid, from, wire }).await
     }
 
     /// The number of the message that travelled under this id beside its own.
@@ -110,8 +114,30 @@ impl Store {
 
 struct Assign {
     mid: i64,
-    seqs: Vec<i64>,
+    from: Vec<(i64, Option<MessageId>)>,
     wire: WireIdentity,
+}
+
+impl Assign {
+    /// Whether the deliveries still have the ids they had. One that does not is another gateway's.
+    async fn is_unchanged(&self, tx: &mut Connection, seqs: &[i64]) -> sqlx::Result<bool> {
+        let mut found = HashMap::new();
+        for chunk in padded(seqs) {
+            let text = format!(
+                "SELECT seq, wire_id FROM deliveries WHERE seq IN ({}) ORDER BY seq{}",
+                places(chunk.len()),
+                tx.locking("deliveries")
+            );
+            for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
+                found.insert(row.int(0)?, row.maybe_text(1)?);
+            }
+        }
+        let same = |(seq, id): &(i64, Option<MessageId>)| {
+            let present = found.get(seq).map(Option::as_deref);
+            present == Some(id.as_ref().map(MessageId::as_str))
+        };
+        Ok(self.from.iter().all(same))
+    }
 }
 
 impl Verb for Assign {
@@ -122,7 +148,14 @@ impl Verb for Assign {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
-        for chunk in padded(&self.seqs) {
+        let seqs: Vec<i64> = self.from.iter().map(|(seq, _)| *seq).collect();
+        if tx.is_postgres() && !self.is_unchanged(tx, &seqs).await? {
+            return Err(sqlx::Error::InvalidArgument(
+                "another gateway has a delivery that was to travel under a fresh identity"
+                    .to_owned(),
+            ));
+        }
+        for chunk in padded(&seqs) {
             let text = format!(
                 "UPDATE deliveries SET wire_id = ?, wire_key = ?, wire_set = ?, flags = flags & ~{RENEW} \
                  WHERE seq IN ({})",

@@ -13,6 +13,7 @@ mod agents;
 mod backup;
 mod blobs;
 mod bounced;
+mod checkpoints;
 mod claims;
 mod committer;
 mod control;

@@ -11,6 +11,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::accept::Numbers;
+use super::checkpoints::{self, Checkpoints};
 use super::claims::{self, Keys};
 use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
@@ -29,9 +30,6 @@ use crate::telemetry::Metrics;
 const CACHED: Duration = Duration::from_secs(5);
 const CACHE_ENTRIES: u64 = 100_000;
 const READERS: u32 = 4;
-/// Pages in the write-ahead log (64 MiB) before they are written back into the file: the more, the
-/// more commits share the writing back of a page they all change.
-const CHECKPOINT_PAGES: &str = "16000";
 /// Connections that write to PostgreSQL.
 const COMMITTERS: usize = 2;
 
@@ -90,7 +88,7 @@ pub async fn open(
         cause: cause.to_string(),
     };
     let opened = match &options.database {
-        Database::Sqlite(path) => sqlite(path, &failed).await?,
+        Database::Sqlite(path) => sqlite(path, &clock, &failed).await?,
         Database::Postgres(url) => postgres(url, clock.now(), &failed).await?,
     };
     let numbers = Arc::new(opened.numbers);
@@ -98,6 +96,7 @@ pub async fn open(
     let board = Board::default();
     let counted = (numbers.clone(), board.clone());
     let (committer, committing) = Committer::new(opened.links, counted, tools);
+    let committer = committer.with_checkpoints(opened.checkpoints);
     let shared = Shared {
         committing,
         numbers,
@@ -121,10 +120,12 @@ struct Opened {
     readers: Readers,
     numbers: Numbers,
     known: Option<Keys>,
+    checkpoints: Option<Checkpoints>,
 }
 
 async fn sqlite(
     path: &Path,
+    clock: &Clock,
     failed: &impl Fn(sqlx::Error) -> OpenError,
 ) -> Result<Opened, OpenError> {
     let base = SqliteConnectOptions::new()
@@ -139,7 +140,7 @@ async fn sqlite(
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
         .pragma("cache_size", "-65536")
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        .pragma("wal_autocheckpoint", checkpoints::LAST.to_string());
     let mut writer = writing.connect().await.map_err(failed)?;
     migrations::sqlite()
         .run(&mut writer)
@@ -156,6 +157,7 @@ async fn sqlite(
         .connect_with(base.read_only(true).pragma("query_only", "1"))
         .await
         .map_err(failed)?;
+    let beside = Connection::writer(writing.connect().await.map_err(failed)?);
     let mut writer = Connection::writer(writer);
     let numbers = Numbers::read(&mut writer).await.map_err(failed)?;
     let known = Keys::read(&mut writer, claims::RUN).await.map_err(failed)?;
@@ -167,6 +169,7 @@ async fn sqlite(
         readers: Readers::Sqlite(readers),
         numbers,
         known: Some(known),
+        checkpoints: Some(Checkpoints::new(beside, clock.clone())),
     })
 }
 
@@ -196,6 +199,7 @@ async fn postgres(
         readers: Readers::Postgres(servers),
         numbers,
         known: None,
+        checkpoints: None,
     })
 }
 

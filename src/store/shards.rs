@@ -303,6 +303,10 @@ impl Store {
     /// Of the lanes of these deliveries: each delivery that goes before one of them and is not
     /// among `but`, with its lane. They became visible late.
     ///
+    /// Where the database has a synchronous standby, what is seen here is also there when this
+    /// answers: a commit that its server alone knows of is visible, but its sender was promised
+    /// nothing, and after a failover it would send the message anew.
+    ///
     /// # Errors
     /// When the database fails.
     pub async fn overtaken(
@@ -319,13 +323,19 @@ impl Store {
              GROUP BY lane, destination) AS d JOIN deliveries e ON e.lane = d.lane \
              AND e.destination = d.destination AND e.seq < d.last \
              WHERE e.state < 2 AND e.flags & {LOOSE} = 0 \
-             AND e.seq <> ALL (string_to_array(?, ',')::BIGINT[])"
+             AND e.seq <> ALL (string_to_array(?, ',')::BIGINT[]) \
+             UNION ALL SELECT 0, 0 FROM (SELECT pg_logical_emit_message(true, 'amtpd', '') AS said \
+             WHERE current_setting('synchronous_standby_names') <> '') AS barrier \
+             WHERE said IS NOT NULL"
         ))
         .bind(list(&mut seqs.iter()))
         .bind(list(&mut seqs.iter().chain(but)));
         let rows = self.reader().await?.rows(ask).await?;
         let pair = |row: &super::sql::Row| Ok((row.int(0)?, row.int(1)?));
-        Ok(rows.iter().map(pair).collect::<sqlx::Result<_>>()?)
+        let mut found: Vec<(i64, i64)> = rows.iter().map(pair).collect::<sqlx::Result<_>>()?;
+        // The barrier is no delivery.
+        found.retain(|(_, seq)| *seq > 0);
+        Ok(found)
     }
 
     /// The highest number of a delivery that waits, of all shards.

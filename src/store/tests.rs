@@ -42,6 +42,7 @@ macro_rules! both {
 }
 
 mod dead_letters;
+mod memory;
 mod postgres;
 mod queue;
 mod shards;

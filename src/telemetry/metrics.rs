@@ -176,8 +176,9 @@ impl Metrics {
         let r = &mut registry;
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("amtp_build", "The running program", version);
-        let durations: Family<HttpLabels, Histogram, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(LATENCIES));
+        let (store_free, store_present) = store_gauges(r);
+        let latencies: fn() -> Histogram = || Histogram::new(LATENCIES);
+        let durations = Family::new_with_constructor(latencies);
         Self(Arc::new(Series {
             accepted: series(
                 r,
@@ -228,18 +229,8 @@ impl Metrics {
                 "amtp_dns_lookups",
                 "Questions to the DNS, by what they asked for and how they were answered",
             ),
-            store_free: series(
-                r,
-                Gauge::default(),
-                "amtp_store_free_bytes",
-                "Free space on the store's file system",
-            ),
-            store_present: series(
-                r,
-                present(),
-                "amtp_store_present",
-                "Whether the database took the last commit: 1, or 0 while it is away",
-            ),
+            store_free,
+            store_present,
             certificate_expiry: series(
                 r,
                 Gauge::default(),
@@ -386,11 +377,22 @@ const fn status_class(status: u16) -> &'static str {
     }
 }
 
-/// A database is there until it is found away.
-fn present() -> Gauge {
-    let gauge = Gauge::default();
-    gauge.set(1);
-    gauge
+/// The room of the database, and whether it is there: it is until it is found away.
+fn store_gauges(registry: &mut Registry) -> (Gauge, Gauge) {
+    let free = series(
+        registry,
+        Gauge::default(),
+        "amtp_store_free_bytes",
+        "Free space on the store's file system",
+    );
+    let present: Gauge = series(
+        registry,
+        Gauge::default(),
+        "amtp_store_present",
+        "Whether the database took the last commit: 1, or 0 while it is away",
+    );
+    present.set(1);
+    (free, present)
 }
 
 #[cfg(test)]

@@ -81,12 +81,13 @@ pub(crate) async fn execute(options: Options, bench: &Bench) -> Result<()> {
         let round = Load::new(&options, &gateway, bench.options.body).await?;
         let round = round.round(&options, bench.options.in_flight).await?;
         gateway.stop().await?;
-        println!("{}", shown(&round));
+        crate::report::line(&shown(&round));
         rounds.push(round);
     }
     rounds.sort_by(|one, other| one.ratio.total_cmp(&other.ratio));
     let median = rounds[rounds.len() / 2].ratio;
-    println!("p99 of the accepted, 3x over 0.5x: median {median:.2}");
+    let text = format!("p99 of the accepted, 3x over 0.5x: median {median:.2}");
+    crate::report::line(&text);
     write_json(bench.options.json.as_deref(), &rounds)
 }
 

@@ -75,12 +75,23 @@ fn unescape_one(bytes: &[u8]) -> (char, usize) {
     (simple, 2)
 }
 
-/// How many bytes come before the first quote, backslash or control character. Looks at eight bytes at a time.
+/// How many bytes come before the first quote, backslash or control character. Looks at many bytes at a time.
 pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
+    let special =
+        |eight: &[u8]| special_bytes(u64::from_le_bytes(eight.try_into().unwrap_or_default()));
     let mut length = 0;
-    for eight in bytes.chunks_exact(8) {
-        let word = u64::from_le_bytes(eight.try_into().unwrap_or_default());
-        let special = special_bytes(word);
+    for many in bytes.chunks_exact(64) {
+        if many
+            .chunks_exact(8)
+            .fold(0, |all, eight| all | special(eight))
+            != 0
+        {
+            break;
+        }
+        length += 64;
+    }
+    for eight in bytes[length..].chunks_exact(8) {
+        let special = special(eight);
         if special != 0 {
             return length + special.trailing_zeros() as usize / 8;
         }

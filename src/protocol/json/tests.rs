@@ -264,7 +264,11 @@ proptest! {
     }
 
     #[test]
-    fn plain_prefix_stops_at_the_first_special_byte(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+    fn plain_prefix_stops_at_the_first_special_byte(
+        plain in 0_usize..200,
+        rest in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let bytes = [vec![b'x'; plain], rest].concat();
         let expected = bytes
             .iter()
             .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))

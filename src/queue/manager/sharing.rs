@@ -8,7 +8,7 @@
 use super::{FAULT, Manager, PAGE};
 use crate::protocol::Timestamp;
 use crate::queue::late::{Lookout, Span};
-use crate::queue::share::Share;
+use crate::queue::share::{Hold, Share};
 use crate::store::{Feed, ShardSet};
 
 /// Pages of what is new and recent that are read again at a time.
@@ -24,6 +24,8 @@ pub(super) struct Sharing {
     version: u64,
     shards: ShardSet,
     gateways: usize,
+    /// The right to what the window gives, as of the last look.
+    hold: Hold,
     lookout: Lookout,
 }
 
@@ -39,8 +41,14 @@ impl Sharing {
             version: 0,
             shards,
             gateways: 0,
+            hold: Hold::default(),
             lookout: Lookout::default(),
         }
+    }
+
+    /// The right to what is launched now.
+    pub(super) fn hold(&self) -> Hold {
+        self.hold.clone()
     }
 
     /// The shards to read.
@@ -71,7 +79,9 @@ impl Manager {
             let idle = own.leaving().without(&self.window.under_way());
             self.sharing.share.report(own.version(), idle);
         }
-        self.sharing.share.is_current() && !own.usable().is_empty()
+        let is_any = !own.usable().is_empty();
+        self.sharing.hold = Hold::of_ownership(own);
+        is_any && self.sharing.share.is_current()
     }
 
     /// Whether what was just submitted for these lanes may go before it is on disk: this gateway is

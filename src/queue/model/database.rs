@@ -234,10 +234,8 @@ impl World {
                         it.row.deferred_until = Some(*until);
                     }
                 }
-                Fate::Failed if held => {
-                    if self.database.rows.remove(seq).is_some() {
-                        self.known.get_mut(seq).unwrap().failed = true;
-                    }
+                Fate::Failed if held && self.database.rows.remove(seq).is_some() => {
+                    self.known.get_mut(seq).unwrap().failed = true;
                 }
                 _ => {}
             }

@@ -647,7 +647,7 @@ proptest! {
         let mut window = sharing(capacity);
         let (mut mine, mut epoch) = (ShardSet::ALL, 0_u64);
         let mut flights: Vec<(Dispatch, u64)> = Vec::new();
-        let mut landing: Vec<(u64, Vec<(i64, After)>, u64)> = Vec::new();
+        let mut landing: Vec<Landing> = Vec::new();
         let mut delivered: BTreeMap<i64, usize> = BTreeMap::new();
         let (mut now, mut seq, mut steps) = (0_i64, 0_i64, 0);
         let total = 120;
@@ -775,8 +775,11 @@ proptest! {
     }
 }
 
+/// A dispatch that was answered: its number, what came of it, and when it lands.
+type Landing = (u64, Vec<(i64, After)>, u64);
+
 /// Whether a delivery was answered and is not settled yet.
-fn it_before(landing: &[(u64, Vec<(i64, After)>, u64)], seq: i64) -> bool {
+fn it_before(landing: &[Landing], seq: i64) -> bool {
     let mut results = landing.iter().flat_map(|(_, results, _)| results);
     results.any(|(other, after)| *other == seq && *after == After::Done)
 }

@@ -55,7 +55,7 @@ impl Filter {
 
     /// The set that was kept; nothing where the bytes are none.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || bytes.len() % BLOCK != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK) {
             return None;
         }
         let blocks = bytes.chunks_exact(BLOCK).map(|block| {

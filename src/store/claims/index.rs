@@ -159,7 +159,8 @@ impl Index {
         }
     }
 
-    /// A row found in a log when the database was opened. Call in the order of the rows.
+    /// A row found in a log when the database was opened, accepted at that moment or before. Call in
+    /// the order of the rows.
     pub(super) fn found(&mut self, half: Half, (key, row): (Key, i64), accepted_at: i64) {
         self.next = self.next.max(row + 1);
         match &mut self.sealing {

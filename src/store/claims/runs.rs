@@ -21,7 +21,7 @@ const APPEND: [&str; 2] = [
     "INSERT INTO key_log_0 (id, k, fp, mid, message_id, accepted_at)",
     "INSERT INTO key_log_1 (id, k, fp, mid, message_id, accepted_at)",
 ];
-/// Rows read at a time when the database is opened.
+/// Keys read at a time to make a filter.
 const PAGE: i64 = 10_000;
 
 /// The index, shared by the writer and those who ask. Cloning is cheap.
@@ -78,24 +78,39 @@ impl Keys {
     }
 }
 
+/// A row handed over costs more than finding it, so a thousand come as one: each the number of its
+/// row and the key, in hex.
 async fn read_log(
     connection: &mut Connection,
     log: &str,
     mut found: impl FnMut((Key, i64), i64),
 ) -> sqlx::Result<()> {
+    let text = format!(
+        "SELECT max(id), max(accepted_at), group_concat(printf('%x', id) || hex(k), ' ') \
+         FROM (SELECT id, k, accepted_at FROM {log} WHERE id > ? ORDER BY id LIMIT 1000)"
+    );
     let mut after = 0;
     loop {
-        let text =
-            format!("SELECT id, k, accepted_at FROM {log} WHERE id > ? ORDER BY id LIMIT {PAGE}");
-        let rows = connection.rows(Statement::new(text).bind(after)).await?;
-        for row in &rows {
-            after = row.int(0)?;
-            found((first_16(&sized(row.bytes(1)?)), after), row.int(2)?);
-        }
-        if rows.is_empty() {
+        let page = Statement::new(text.clone()).bind(after);
+        let row = connection.row(page).await?;
+        let row = row.ok_or(sqlx::Error::RowNotFound)?;
+        let (Some(last), Some(newest), Some(rows)) =
+            (row.maybe_int(0)?, row.maybe_int(1)?, row.maybe_text(2)?)
+        else {
             return Ok(());
+        };
+        for item in rows.split(' ') {
+            let row = hex_row(item).ok_or_else(|| sqlx::Error::Decode("no key".into()))?;
+            found(row, newest);
         }
+        after = last;
     }
+}
+
+fn hex_row(item: &str) -> Option<(Key, i64)> {
+    let (row, key) = item.split_at_checked(item.len().checked_sub(32)?)?;
+    let key = u128::from_str_radix(key, 16).ok()?.to_be_bytes();
+    Some((key, i64::from_str_radix(row, 16).ok()?))
 }
 
 /// Makes and keeps the filter of a run that has none: an older version's slice of a day.

@@ -51,7 +51,7 @@ impl PostgresLink {
         mut connection: Connection,
         now: Timestamp,
     ) -> sqlx::Result<Self> {
-        let name = Uuid::now_v7().simple().to_string();
+        let name = Uuid::new_v4().simple().to_string();
         let row =
             Statement::new("INSERT INTO commit_marks (committer, mark, made_at) VALUES (?, 0, ?)")
                 .bind(name.as_str())

@@ -212,7 +212,7 @@ async fn retention_forgets_a_dead_letter_with_all_that_goes_with_it(home: Home) 
         key: IdempotencyKey::parse("wire-key").unwrap(),
         recipients: 1,
     };
-    let travels = (rows[0].mid, vec![rows[0].seq]);
+    let travels = (rows[0].mid, vec![(rows[0].seq, None)]);
     bench
         .store
         .assign_identity(travels, wire.clone())

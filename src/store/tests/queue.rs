@@ -260,7 +260,7 @@ async fn mixed(bench: &Bench) -> (MessageId, MessageId, i64) {
     let to_hook = vec![to_queue("hook@a.test", hook)];
     bench.accept(local, to_hook).await;
     let rows = bench.fed().await;
-    let assigned = (rows[0].mid, vec![rows[0].seq]);
+    let assigned = (rows[0].mid, vec![(rows[0].seq, None)]);
     let alias = wire.id.clone();
     bench.store.assign_identity(assigned, wire).await.unwrap();
     let later = deferred(at(60), Marks::default());

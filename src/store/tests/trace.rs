@@ -44,7 +44,7 @@ async fn three_ways(bench: &Bench, hook: i64, bob: i64) -> MessageId {
         key: IdempotencyKey::parse("wire-key").unwrap(),
         recipients: 1,
     };
-    let travels = (rows[0].mid, vec![rows[0].seq]);
+    let travels = (rows[0].mid, vec![(rows[0].seq, None)]);
     bench.store.assign_identity(travels, wire).await.unwrap();
     bench
         .settle(&rows[0], deferred(at(60), Marks::default()))

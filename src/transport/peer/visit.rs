@@ -112,8 +112,11 @@ impl<'a> Visit<'a> {
             key: uuid::Uuid::new_v4().into(),
             recipients: letter::count(&unit.parcel.copies),
         };
-        let seqs = unit.parcel.copies.iter().map(|copy| copy.seq).collect();
-        let deliveries = (unit.parcel.stored.mid, seqs);
+        let from = unit.parcel.copies.iter().map(|copy| {
+            let id = copy.wire.as_ref().map(|wire| wire.id.clone());
+            (copy.seq, id)
+        });
+        let deliveries = (unit.parcel.stored.mid, from.collect());
         tools
             .store
             .assign_identity(deliveries, wire.clone())

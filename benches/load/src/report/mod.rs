@@ -6,7 +6,7 @@ mod text;
 use serde::Serialize;
 
 pub(crate) use machine::Machine;
-pub(crate) use text::{complain, left_out, progress, short, table};
+pub(crate) use text::{complain, left_out, line, progress, short, table};
 
 /// What a figure is to come to.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -11,6 +11,11 @@ pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("amtp-load: {error:#}");
 }
 
+/// A line of a figure that is no table.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
 /// One step of a figure.
 pub(crate) fn progress(figure: &str, step: &str) {
     eprintln!("{figure}: {step}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proptest::prelude::{ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
 use ring::digest;
 
 use super::*;
@@ -162,8 +162,7 @@ proptest! {
     #[test]
     fn keys_are_known_as_in_a_plain_map(events in proptest::collection::vec(event(), 0..70)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let ended: Result<(), String> = Ok(runtime.block_on(run(events)));
-        prop_assert_eq!(ended, Ok(()));
+        runtime.block_on(run(events));
     }
 }
 

@@ -1,0 +1,129 @@
+//! What the writer of a SQLite file remembers is what the file says, on either database.
+
+use super::super::committer::Verb;
+use super::super::sql::{Connection, Insert};
+use super::super::{Ending, Fate};
+use super::{Bench, Home, Topic, query, to_inbox, to_queue};
+use crate::store::Acceptance;
+
+/// A verb whose rows are refused.
+struct Refused;
+
+impl Verb for Refused {
+    type Answer = ();
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        let row = || vec!["w-1".into(), 1.into()];
+        let insert = "INSERT INTO wire_ids (wire_id, mid)";
+        tx.insert(Insert::new(insert, vec![row(), row()])).await
+    }
+}
+
+impl Bench {
+    async fn positions(&self, mailbox: i64) -> Vec<i64> {
+        let page = self.store.take_mail(query(mailbox)).await.unwrap();
+        page.items.iter().map(|item| item.seq).collect()
+    }
+}
+
+both!(positions_go_on_where_mail_comes_by_another_way);
+async fn positions_go_on_where_mail_comes_by_another_way(home: Home) {
+    let bench = Bench::at(home).await;
+    let bob = bench.agent("bob").await;
+    let to_bob = || vec![to_inbox("bob@a.test", bob)];
+    let message = || bench.envelope("alice@a.test", None, "1");
+    bench.accept(message(), to_bob()).await;
+    let queued = vec![to_queue("bob@a.test", bob)];
+    bench.accept(message(), queued).await;
+    bench.accept(message(), to_bob()).await;
+    let row = bench.fed().await.remove(0);
+    bench.settle(&row, Ending::Inbox(bob)).await;
+    bench.accept(message(), to_bob()).await;
+    assert_eq!(bench.positions(bob).await, [1, 2, 3, 4]);
+}
+
+both!(a_batch_that_fails_leaves_neither_gap_nor_key);
+async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
+    let bench = Bench::at(home).await;
+    let bob = bench.agent("bob").await;
+    let mut accepted = 0;
+    for round in 0..20 {
+        let keys = [format!("a-{round}"), format!("b-{round}")];
+        let mut under_way = Vec::new();
+        for key in &keys {
+            let acceptance = Acceptance {
+                envelope: bench.envelope("alice@a.test", Some(key), "1"),
+                recipients: vec![to_inbox("bob@a.test", bob)],
+                reserved: None,
+                place: None,
+            };
+            let accepting = bench.store.begin_accept(acceptance).await.unwrap();
+            under_way.push(accepting);
+        }
+        // Often in one batch with them.
+        bench.store.0.committing.commit(Refused).await.unwrap_err();
+        for accepting in under_way {
+            accepting.decision().await.unwrap();
+            accepted += 1;
+        }
+        for key in &keys {
+            let again = bench.envelope("alice@a.test", Some(key), "1");
+            let (_, fates) = bench.accept(again, vec![to_inbox("bob@a.test", bob)]).await;
+            assert!(matches!(fates[..], [Fate::Known(_)]), "{fates:?}");
+        }
+    }
+    let expected: Vec<i64> = (1..=accepted).collect();
+    let mut page = query(bob);
+    page.limit = 100;
+    let page = bench.store.take_mail(page).await.unwrap();
+    let seqs: Vec<i64> = page.items.iter().map(|item| item.seq).collect();
+    assert_eq!(seqs, expected);
+}
+
+both!(keys_are_known_after_a_restart_and_free_after_a_failure);
+async fn keys_are_known_after_a_restart_and_free_after_a_failure(home: Home) {
+    let mut home = home;
+    let to_peer = || vec![to_queue("eve@a.test", 1)];
+    let mut first = None;
+    for _ in 0..3 {
+        let bench = Bench::at(home).await;
+        let (id, fates) = bench
+            .accept(bench.envelope("alice@a.test", Some("k"), "1"), to_peer())
+            .await;
+        match &first {
+            None => first = Some(id),
+            Some(first) => {
+                assert_eq!(&id, first);
+                assert!(matches!(fates[..], [Fate::Known(_)]));
+            }
+        }
+        home = bench.close().await;
+    }
+    let bench = Bench::at(home).await;
+    let row = bench.fed().await.remove(0);
+    let delivery = bench
+        .store
+        .load_deliveries(&[row.seq])
+        .await
+        .unwrap()
+        .remove(0);
+    let envelope = bench.envelope("alice@a.test", Some("k"), "1");
+    let held = super::super::claims::held_of(&envelope, &delivery.recipient);
+    bench
+        .settle(&row, Ending::Expired { held: Some(held) })
+        .await;
+    let (_, fates) = bench.accept(envelope, to_peer()).await;
+    assert!(matches!(fates[..], [Fate::New(_)]), "it may be sent again");
+    let again = bench.envelope("alice@a.test", Some("k"), "1");
+    let (_, fates) = bench.accept(again, to_peer()).await;
+    assert!(matches!(fates[..], [Fate::Known(_)]));
+    let home = bench.close().await;
+    let bench = Bench::at(home).await;
+    let again = bench.envelope("alice@a.test", Some("k"), "1");
+    let (_, fates) = bench.accept(again, to_peer()).await;
+    assert!(matches!(fates[..], [Fate::Known(_)]));
+}
