@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Below those the system gives to outgoing connections: a server that is down for a moment finds
 /// its port free again.
-const PORTS: std::ops::Range<u16> = 15_000..30_000;
+const PORTS: std::ops::Range<u16> = 15_000..15_400;
 
 /// An address, and the programs under which the server is started.
 #[derive(Debug)]
