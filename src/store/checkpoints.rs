@@ -13,10 +13,11 @@ use crate::clock::Clock;
 
 /// Pages in the log after which the writer does what is left.
 pub(super) const LAST: i64 = 16_000;
-/// Pages in the log from which on it is written back beside the commits,
+/// Pages in the log from which on it counts as long.
 const LONG: i64 = 12_000;
-/// each time so many are new.
-const ENOUGH: i64 = 1_000;
+/// It is written back each time so many pages are new, while it is short and while it is long: few
+/// enough not to keep the disk busy for long, so many that pages which every commit changes count once.
+const ENOUGH: (i64, i64) = (4_000, 1_000);
 /// How often the log is looked at while it is short, and while it is long.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(50));
 
@@ -52,13 +53,11 @@ impl Checkpoints {
     /// Writes back what is worth it; answers when to look again.
     async fn look(&mut self) -> sqlx::Result<Duration> {
         let (log, done) = checkpoint(&mut self.connection, "NOOP").await?;
-        if log < LONG {
-            return Ok(LOOKS.0);
-        }
-        if log - done >= ENOUGH {
+        let long = log >= LONG;
+        if log - done >= if long { ENOUGH.1 } else { ENOUGH.0 } {
             checkpoint(&mut self.connection, "PASSIVE").await?;
         }
-        Ok(LOOKS.1)
+        Ok(if long { LOOKS.1 } else { LOOKS.0 })
     }
 }
 
