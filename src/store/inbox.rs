@@ -107,13 +107,15 @@ impl Store {
                 .map(|row| row.seq)
                 .collect();
             if !unread.is_empty() {
-                self.0
-                    .committing
-                    .commit(MarkRead {
-                        mailbox: query.mailbox,
-                        seqs: unread,
-                    })
-                    .await?;
+                let mark = MarkRead {
+                    mailbox: query.mailbox,
+                    seqs: unread,
+                };
+                match self.0.committing.commit(mark).await {
+                    // Mail can be read also where nothing can be written: it stays unread.
+                    Err(StoreError::Full | StoreError::Busy) => {}
+                    marked => marked?,
+                }
             }
             (rows, more)
         };
