@@ -1,7 +1,7 @@
 //! Who may still come in when more comes than the gateway can write.
 //!
 //! - In flight are messages whose request has come and that are not yet written. Their number is
-//!   limited so that each is written within a target time ([`pace`] says how the limit moves); what
+//!   limited so that each is written within a target time (`pace` says how the limit moves); what
 //!   goes beyond is shed at once, with a time to come again, before its body is read.
 //! - Shed in this order: lists and reads, low priority, the immediate path (which becomes durable),
 //!   submissions, unverified peers, verified peers. A quarter of the limit is for peers alone.

@@ -2,7 +2,7 @@
 //!
 //! - A request gets a [`RequestId`]: it stands in the request's extensions, in the answer's
 //!   `X-Request-ID`, in every error body and in the log.
-//! - What the gateway is too busy for is refused before its body is read ([`super::admit`]).
+//! - What the gateway is too busy for is refused before its body is read (`admit`).
 //! - A request that names a protocol version other than 1.x is refused before any handler sees it
 //!   (AMTP 1.0, section 4.2).
 //! - Whatever failed (a handler, the router, an extractor, a panic) answers with the AMTP error
