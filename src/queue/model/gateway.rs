@@ -40,6 +40,8 @@ struct Flight {
     results: Vec<(i64, After)>,
     wires: BTreeMap<i64, u64>,
     early: bool,
+    /// Nothing is heard of it until then.
+    slow: Duration,
 }
 
 #[derive(Debug)]
@@ -93,13 +95,13 @@ impl Gateway {
         world.excuse(self.under_way());
         world.disconnect(self.node);
         *self = Self::new(world);
-        self.stopped = world.now + Duration::from_millis(world.dice.roll(20_000));
+        self.stopped = world.now + Duration::from_millis(world.dice.roll(40_000));
     }
 
     /// It is stopped, perhaps past its lease.
     pub(super) fn stop(&mut self, world: &mut World) {
         world.excuse(self.under_way());
-        self.stopped = world.now + Duration::from_millis(world.dice.roll(40_000));
+        self.stopped = world.now + Duration::from_millis(world.dice.roll(50_000));
     }
 
     /// It does not reach the database.
@@ -149,6 +151,7 @@ impl Gateway {
             results: Vec::new(),
             wires: BTreeMap::new(),
             early: false,
+            slow: Duration::ZERO,
         });
     }
 
@@ -283,6 +286,12 @@ impl Gateway {
         let current = self.ledger.ownership().clone();
         let reaches = self.reaches(world);
         let mut flight = self.flights.swap_remove(index);
+        if world.dice.one_in(25) {
+            flight.slow = world.now + Duration::from_millis(world.dice.roll(12_000));
+        }
+        if world.now < flight.slow {
+            return self.flights.push(flight);
+        }
         flight.stage = match std::mem::replace(&mut flight.stage, Stage::Launched) {
             Stage::Launched if reaches => flight.load(world),
             Stage::Loaded(wires) if reaches => flight.identify(wires, &current, world),
