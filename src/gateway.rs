@@ -370,6 +370,7 @@ impl Parts<'_> {
             limits: QueueLimits {
                 window: config.limits.queue_window,
                 concurrency: config.delivery.concurrency,
+                to_gateways: config.delivery.gateway_concurrency,
             },
             bounces: NonZeroU32::new(count(config.limits.bounces)).unwrap_or(NonZeroU32::MIN),
             delay_notice: config.delivery.delay_notice,

@@ -17,8 +17,11 @@ section! {
         /// With `immediate` messages of our agents that can be delivered at once are kept in memory, which is faster;
         /// a crash may lose those that are on their way.
         path: DeliveryPath as Path = "durable",
-        /// The most requests in flight to one destination.
+        /// The most requests in flight to one webhook.
         concurrency: usize as Count<1, 1_000> = "16",
+        /// The most requests in flight to one gateway, over all senders and recipients of its domain. They share
+        /// few connections.
+        gateway_concurrency: usize as Count<1, 1_000> = "128",
         /// After how much failing the sender is told that a delivery is late. Four hours (`4h`) are usual. Without it
         /// nobody is told before the end.
         delay_notice: Option<Duration> as Optional<Period<SECOND, MONTH>>,

@@ -50,7 +50,7 @@ const PING_WITHIN: Duration = Duration::from_secs(10);
 const HEAD: u32 = 64 * 1024;
 const HEADERS: usize = 128;
 /// How many unused HTTP/1.1 connections are kept for one host.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
 /// Which versions of TLS are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,8 +49,10 @@ pub struct QueueFault(String);
 pub struct QueueLimits {
     /// Deliveries in memory.
     pub window: usize,
-    /// Requests under way to one destination.
+    /// Requests under way to one webhook.
     pub concurrency: usize,
+    /// Requests under way to one gateway.
+    pub to_gateways: usize,
 }
 
 /// The manager of the queue.
@@ -86,6 +88,7 @@ impl Manager {
         let limits = Limits {
             rows: limits.window,
             concurrency: limits.concurrency,
+            to_gateways: limits.to_gateways,
         };
         let now = carrier.clock.now();
         let mut window = Window::new(limits, carrier.schedule);

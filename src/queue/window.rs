@@ -191,7 +191,7 @@ impl Window {
         while self.may_fly()
             && let Some(name) = self.turns.pop_front()
         {
-            let (high, limits) = (self.high, self.limits);
+            let (high, limits) = (self.high, self.limits.toward(&name));
             let entry = self.entry(&name);
             entry.in_turn = false;
             match entry.step(now, high, limits, &load(&name)) {
@@ -232,7 +232,7 @@ impl Window {
         if !self.may_fly() {
             return None;
         }
-        let (concurrency, high) = (self.limits.concurrency, self.high);
+        let (concurrency, high) = (self.limits.toward(name).concurrency, self.high);
         let entry = self.entry(name);
         let free = entry.breaker.state() == BreakerState::Closed
             && entry.parked.is_none()

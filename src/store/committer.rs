@@ -1,6 +1,7 @@
 //! Group commit: what arrived while the last commit ran goes into the next, with one fsync.
 //!
-//! - There is no timer: a lone verb commits at once, a crowd shares a commit.
+//! - A lone verb commits at once, a crowd shares a commit. Only what nobody waits for, settlements,
+//!   waits for company: a few milliseconds, and only where a commit was just made.
 //! - A batch holds at most 512 verbs and 8 MiB of bodies; a larger body goes alone.
 //! - Inside a batch settling and acknowledging come before accepting, so a full gateway drains.
 //! - An answer is given only after COMMIT; then the committer, not the caller, publishes what was
@@ -126,6 +127,10 @@ impl Job {
             Self::Settle(settlements, _) => settlements,
             Self::Verb(..) | Self::Accept(_) => &[],
         }
+    }
+
+    const fn is_settlement(&self) -> bool {
+        matches!(self, Self::Settle(..))
     }
 
     const fn patience(&self) -> Patience {

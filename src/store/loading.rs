@@ -1,16 +1,22 @@
 //! Reading deliveries for many at once: as in a group commit, what is asked for while others are
 //! being read is read together next. Each asks for one or a few; one by one they would cost a round
-//! trip each.
+//! trip each. Readings begin a millisecond apart at least: at a rate at which that matters each has
+//! several to read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::Delivery;
 
 /// Readings at a time.
 const READINGS: usize = 2;
+
+/// Between the beginnings of two.
+const APART: Duration = Duration::from_millis(1);
 
 type Found = Option<Vec<Delivery>>;
 
@@ -19,6 +25,8 @@ type Found = Option<Vec<Delivery>>;
 pub(super) struct Loading {
     asked: Mutex<Vec<Asked>>,
     turns: Semaphore,
+    /// When the next may begin.
+    next: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +40,7 @@ impl Default for Loading {
         Self {
             asked: Mutex::default(),
             turns: Semaphore::new(READINGS),
+            next: Mutex::default(),
         }
     }
 }
@@ -50,6 +59,14 @@ impl Loading {
             found = &mut answer => return found.unwrap_or(None),
             turn = self.turns.acquire() => turn,
         };
+        if let Some(until) = self.reserve() {
+            tokio::select! {
+                biased;
+                // Another one read it meanwhile.
+                found = &mut answer => return found.unwrap_or(None),
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
         let together = std::mem::take(&mut *self.lock());
         if !together.is_empty() {
             let mut all: Vec<i64> = together.iter().flat_map(|it| &it.seqs).copied().collect();
@@ -59,6 +76,16 @@ impl Loading {
         }
         drop(turn);
         answer.await.unwrap_or(None)
+    }
+
+    /// The moment at which the next reading may begin, if that is later than now.
+    #[allow(clippy::disallowed_methods, reason = "the machine's own pace")]
+    fn reserve(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = next.filter(|next| *next > now);
+        *next = Some(begin.unwrap_or(now) + APART);
+        begin
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {

@@ -260,6 +260,7 @@ fn rules() -> Result<QueueRules> {
         limits: QueueLimits {
             window: 50_000,
             concurrency: 4,
+            to_gateways: 4,
         },
         bounces: NonZeroU32::MIN,
         delay_notice: None,

@@ -74,6 +74,7 @@ impl Gateway {
         let limits = Limits {
             rows: capacity,
             concurrency: 2,
+            to_gateways: 2,
         };
         Self {
             node: world.mint(),

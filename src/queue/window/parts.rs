@@ -18,9 +18,23 @@ pub(in crate::queue) struct Limits {
     pub(in crate::queue) rows: usize,
     /// Requests under way to one destination.
     pub(in crate::queue) concurrency: usize,
+    /// The same where the destination is another gateway: all that is for its domain goes there.
+    pub(in crate::queue) to_gateways: usize,
 }
 
 impl Limits {
+    /// Those toward this destination.
+    pub(super) fn toward(self, destination: &str) -> Self {
+        let concurrency = match destination.starts_with("domain:") {
+            true => self.to_gateways,
+            false => self.concurrency,
+        };
+        Self {
+            concurrency,
+            ..self
+        }
+    }
+
     pub(super) fn of_destination(&self) -> usize {
         (self.rows / 4).max(1)
     }

@@ -35,6 +35,7 @@ fn window(rows: usize) -> Window {
     let limits = Limits {
         rows,
         concurrency: 2,
+        to_gateways: 2,
     };
     Window::new(limits, SCHEDULE)
 }

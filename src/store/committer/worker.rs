@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::accept::{self, Open};
@@ -18,6 +19,11 @@ use crate::events::Topic;
 const BATCH_VERBS: usize = 512;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 const BATCH_SETTLEMENTS: usize = 2_048;
+/// A commit of nothing but settlements begins so long after the one before at the earliest: nobody
+/// waits for them, and a commit costs the same for one and for hundreds.
+const SETTLING: Duration = Duration::from_millis(5);
+/// Unless so many wait already.
+const ENOUGH: usize = 256;
 /// A batch that met another gateway's is repeated so often before a verb is blamed.
 const REPEATS: u32 = 20;
 /// A caller is told that the database is away after this time.
@@ -33,6 +39,8 @@ pub(super) struct Worker {
     /// Taken from `jobs` and not in a batch yet: too large for the last one, or kept while the
     /// database was away.
     held: VecDeque<Job>,
+    /// When the last commit began.
+    began: Option<Instant>,
 }
 
 impl Worker {
@@ -42,6 +50,7 @@ impl Worker {
             jobs,
             tools,
             held: VecDeque::new(),
+            began: None,
         }
     }
 
@@ -52,6 +61,8 @@ impl Worker {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         while let Some(first) = self.next(&stop).await {
             let batch = self.gather(first);
+            let batch = self.linger(batch, &stop).await;
+            self.began = Some(now());
             self.commit(batch, &stop).await?;
         }
         self.link.close().await;
@@ -70,11 +81,39 @@ impl Worker {
         }
     }
 
-    /// The first job and all that wait behind it, up to the limits; what does not fit is held.
+    /// Waits for more where nothing but few settlements is there and the last commit was just now.
+    async fn linger(&mut self, mut batch: Vec<Job>, stop: &CancellationToken) -> Vec<Job> {
+        let Some(until) = self.began.map(|began| began + SETTLING) else {
+            return batch;
+        };
+        while batch.len() < ENOUGH && batch.iter().all(Job::is_settlement) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return batch,
+                job = self.jobs.recv() => match job {
+                    Some(job) => {
+                        batch.push(job);
+                        batch = self.gather_behind(batch);
+                    }
+                    None => return batch,
+                },
+                () = tokio::time::sleep_until(until) => return batch,
+            }
+        }
+        batch
+    }
+
     fn gather(&mut self, first: Job) -> Vec<Job> {
-        let mut bytes = first.bytes();
-        let mut settlements = first.settlements().len();
-        let mut batch = vec![first];
+        self.gather_behind(vec![first])
+    }
+
+    /// These jobs and all that wait behind them, up to the limits; what does not fit is held.
+    fn gather_behind(&mut self, mut batch: Vec<Job>) -> Vec<Job> {
+        let mut bytes = batch.iter().map(Job::bytes).sum::<usize>();
+        let mut settlements = batch
+            .iter()
+            .map(|job| job.settlements().len())
+            .sum::<usize>();
         while batch.len() < BATCH_VERBS && bytes < BATCH_BYTES && settlements < BATCH_SETTLEMENTS {
             let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
                 break;
@@ -245,6 +284,12 @@ impl Worker {
         }
         self.held.extend(turn_away(waiting, error));
     }
+}
+
+/// The time of the machine, not of the product's clock: how much it has to do is measured by it.
+#[allow(clippy::disallowed_methods, reason = "the machine's own pace")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// A batch that was under way when the database was lost.

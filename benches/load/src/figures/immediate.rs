@@ -28,7 +28,9 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let hooks = Hooks::start(HOOKS).await?;
     let mut daemon = Daemon::prepare(&bench.binary, "load.test")?;
     let path = ("AMTPD__DELIVERY__PATH", "immediate".to_owned());
-    daemon.serve(&[local_webhooks(), path]).await?;
+    // What is measured is how much goes through, not what is shed.
+    let patient = ("AMTPD__LIMITS__COMMIT_WAIT", "1s".to_owned());
+    daemon.serve(&[local_webhooks(), path, patient]).await?;
     let senders = daemon.pollers("agent", bench.options.senders).await?;
     let pushed = daemon.pushed(hooks.targets()).await?;
     let (_bare, ceiling) = bench.bare(&daemon, &senders)?;
