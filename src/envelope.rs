@@ -2,13 +2,16 @@
 //!
 //! The message itself never changes after it is parsed; everything we learn about it stands here.
 
+mod principal;
 mod short;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Address, Domain, IdempotencyKey, Message, MessageId, Timestamp};
+use crate::protocol::{Domain, IdempotencyKey, Message, MessageId, Timestamp};
+
+pub use principal::{Principal, Role, Scope, ScopeFault, Scopes};
 
 /// By which way a message entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,24 +93,6 @@ impl Trust {
             _ => Self::Unverified,
         }
     }
-}
-
-/// Who is calling, after authentication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Principal {
-    /// Nobody showed a credential.
-    Anonymous,
-    /// One of our agents, by its API key.
-    Agent {
-        /// The agent's number in the store.
-        id: i64,
-        /// Its address.
-        address: Address,
-        /// The key it used.
-        key_id: String,
-    },
-    /// The operator, by the admin key.
-    Operator,
 }
 
 /// What is known of the sender (AMTP 1.0, section 9.3).

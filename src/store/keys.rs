@@ -6,6 +6,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::sql::{Connection, Row, Statement};
+use crate::envelope::Scopes;
 use crate::events::Topic;
 use crate::protocol::Timestamp;
 
@@ -16,6 +17,33 @@ pub struct NewKey {
     pub id: String,
     /// SHA-256 of the whole key.
     pub hash: Vec<u8>,
+    /// What it is good for.
+    pub grant: Grant,
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// What it may do.
+    pub scopes: Scopes,
+    /// The name of its limits in the configuration; nothing = the usual ones.
+    pub tier: Option<String>,
+    /// What its owner calls it.
+    pub label: Option<String>,
+    /// When it ends; nothing = it does not.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Default for Grant {
+    /// Everything, without an end.
+    fn default() -> Self {
+        Self {
+            scopes: Scopes::ALL,
+            tier: None,
+            label: None,
+            expires_at: None,
+        }
+    }
 }
 
 /// A stored key.
@@ -33,12 +61,17 @@ pub struct ApiKey {
     pub hash: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends; nothing = it does not.
-    pub expires_at: Option<Timestamp>,
+    /// What it is good for.
+    pub grant: Grant,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
-const SELECT: &str = "SELECT k.id, k.agent, a.name || '@' || a.domain, a.active, k.hash, k.created_at, k.expires_at \
-     FROM api_keys k JOIN agents a ON a.id = k.agent";
+/// The most keys of one agent.
+pub const MOST_KEYS: i64 = 100;
+
+const SELECT: &str = "SELECT k.id, k.agent, a.name || '@' || a.domain, a.active, k.hash, k.created_at, k.expires_at, \
+     k.scopes, k.tier, k.label, k.last_used_at FROM api_keys k JOIN agents a ON a.id = k.agent";
 
 impl Store {
     /// The key with this public part, from memory where it was used in the last seconds.
@@ -103,6 +136,29 @@ impl Store {
         Ok(())
     }
 
+    /// Gives an agent one more key. Answers whether it had room for one: there are at most
+    /// [`MOST_KEYS`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_key(
+        &self,
+        agent: i64,
+        new: NewKey,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let verb = AddKey { agent, new, now };
+        self.0.committing.commit(verb).await
+    }
+
+    /// Notes when keys were last used.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_use(&self, seen: Vec<(String, Timestamp)>) -> Result<(), StoreError> {
+        self.0.committing.commit(NoteUse(seen)).await
+    }
+
     /// Ends a key of an agent at once. Answers whether it was there.
     ///
     /// # Errors
@@ -122,7 +178,13 @@ fn key(row: &Row) -> sqlx::Result<ApiKey> {
         agent_active: row.int(3)? != 0,
         hash: row.bytes(4)?,
         created_at: Timestamp::from_millis(row.int(5)?),
-        expires_at: row.maybe_int(6)?.map(Timestamp::from_millis),
+        grant: Grant {
+            scopes: Scopes::from_code(row.int(7)?),
+            tier: row.maybe_text(8)?,
+            label: row.maybe_text(9)?,
+            expires_at: row.maybe_int(6)?.map(Timestamp::from_millis),
+        },
+        last_used_at: row.maybe_int(10)?.map(Timestamp::from_millis),
     })
 }
 
@@ -133,12 +195,18 @@ pub(super) async fn insert(
     new: &NewKey,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let insert =
-        Statement::new("INSERT INTO api_keys (id, agent, hash, created_at) VALUES (?, ?, ?, ?)")
-            .bind(new.id.as_str())
-            .bind(agent)
-            .bind(new.hash.as_slice())
-            .bind(now.as_millis());
+    let insert = Statement::new(
+        "INSERT INTO api_keys (id, agent, hash, created_at, expires_at, scopes, tier, label) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.id.as_str())
+    .bind(agent)
+    .bind(new.hash.as_slice())
+    .bind(now.as_millis())
+    .bind(new.grant.expires_at.map(Timestamp::as_millis))
+    .bind(new.grant.scopes.code())
+    .bind(new.grant.tier.as_deref())
+    .bind(new.grant.label.as_deref());
     tx.run(insert).await.map(drop)
 }
 
@@ -165,6 +233,56 @@ impl Verb for RotateKey {
         .bind(self.others_end.as_millis());
         tx.run(end).await?;
         insert(tx, self.agent, &self.new, self.now).await
+    }
+}
+
+struct AddKey {
+    agent: i64,
+    new: NewKey,
+    now: Timestamp,
+}
+
+impl Verb for AddKey {
+    type Answer = bool;
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<bool> {
+        let count = Statement::new("SELECT count(*) FROM api_keys WHERE agent = ?").bind(self.agent);
+        let held = match tx.row(count).await? {
+            Some(row) => row.int(0)?,
+            None => 0,
+        };
+        if held >= MOST_KEYS {
+            return Ok(false);
+        }
+        insert(tx, self.agent, &self.new, self.now).await?;
+        Ok(true)
+    }
+}
+
+struct NoteUse(Vec<(String, Timestamp)>);
+
+impl Verb for NoteUse {
+    type Answer = ();
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        for (id, at) in &self.0 {
+            for table in ["api_keys", "staff_keys"] {
+                let update = Statement::new(format!(
+                    "UPDATE {table} SET last_used_at = ? WHERE id = ? AND coalesce(last_used_at, 0) < ?"
+                ));
+                let at = at.as_millis();
+                tx.tell(update.bind(at).bind(id.as_str()).bind(at)).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod accept;
 mod agents;
+mod audit;
 mod backup;
 mod blobs;
 mod bounced;
@@ -40,9 +41,11 @@ mod settled;
 mod shards;
 mod space;
 mod sql;
+mod staff;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod token_keys;
 mod trace;
 mod webhook_secret;
 
@@ -56,6 +59,7 @@ pub use accept::{Acceptance, Decision, Fate, Plan, Planned, lane as lane_of};
 pub use agents::{
     Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
 };
+pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta};
 pub use claims::HeldKey;
@@ -68,7 +72,7 @@ pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
 pub use identity::WireIdentity;
 pub use inbox::{InboxItem, InboxPage, InboxQuery, Negative, ReadFilter, Take};
-pub use keys::{ApiKey, NewKey};
+pub use keys::{ApiKey, Grant, MOST_KEYS, NewKey};
 pub use listing::{ListQuery, MessagePage};
 pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use notices::Messenger;
@@ -79,7 +83,9 @@ pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;
+pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
+pub use token_keys::TokenKey;
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::config::Database;

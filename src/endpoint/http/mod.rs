@@ -16,6 +16,7 @@ mod messages;
 pub mod rate;
 mod refused;
 pub mod request_id;
+mod routes;
 pub mod server;
 mod trace;
 mod view;
@@ -25,7 +26,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{delete, get, post};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,6 +39,8 @@ use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
 pub use health::Health;
+pub use routes::route_reference;
+use routes::RouteTable;
 
 /// The handles of this endpoint.
 #[derive(Clone)]
@@ -80,6 +82,7 @@ type Shared = Arc<AtDoor>;
 struct AtDoor {
     api: Api,
     door: Door,
+    table: RouteTable,
 }
 
 impl Deref for AtDoor {
@@ -119,86 +122,10 @@ impl AdminGate {
 
 /// Every route of the public listener and, with `/v1/admin`, of the operators'.
 pub fn router(api: Api, health: Health, door: Door) -> Router {
-    Router::new()
-        .route("/v1/messages", post(messages::post).get(messages::list))
-        .route("/v1/messages/batch", post(batch::post))
-        .route(
-            "/v1/messages/{id}",
-            get(messages::show).delete(messages::cancel),
-        )
-        .route("/v1/messages/{id}/status", get(messages::status))
-        .route("/v1/messages/{id}/trace", get(trace::show))
-        .route("/v1/inbox/{address}", get(inbox::list))
-        .route("/v1/inbox/{address}/ack", post(inbox::acknowledge_many))
-        .route("/v1/inbox/{address}/nack", post(inbox::put_back))
-        .route(
-            "/v1/inbox/{address}/{message_id}",
-            delete(inbox::acknowledge),
-        )
-        .route("/v1/discovery/agents", get(discovery::all))
-        .route("/v1/discovery/agents/{domain}", get(discovery::of_domain))
-        .route("/v1/capabilities/{domain}", get(capabilities::show))
-        .route("/v1/agents/register", post(admin::agents::enrol))
-        .route(
-            "/v1/admin/agents",
-            post(admin::agents::create).get(admin::agents::list),
-        )
-        .route(
-            "/v1/admin/agents/{address}",
-            get(admin::agents::show)
-                .patch(admin::agents::change)
-                .delete(admin::agents::remove),
-        )
-        .route(
-            "/v1/admin/agents/{address}/rotate-key",
-            post(admin::agents::rotate_key),
-        )
-        .route(
-            "/v1/admin/agents/{address}/rotate-webhook-secret",
-            post(admin::agents::rotate_webhook_secret),
-        )
-        .route("/v1/admin/agents/{address}/keys", get(admin::agents::keys))
-        .route(
-            "/v1/admin/agents/{address}/keys/{key_id}",
-            delete(admin::agents::revoke_key),
-        )
-        .route(
-            "/v1/admin/enrolment-tokens",
-            post(admin::enrolment::create).get(admin::enrolment::list),
-        )
-        .route(
-            "/v1/admin/enrolment-tokens/{id}",
-            delete(admin::enrolment::revoke),
-        )
-        .merge(operations())
-        .with_state(Arc::new(AtDoor { api, door }))
+    let (router, table) = routes::all().finish();
+    router
+        .with_state(Arc::new(AtDoor { api, door, table }))
         .merge(health::public(health))
-}
-
-/// The operator's hands on the queue.
-fn operations() -> Router<Shared> {
-    Router::new()
-        .route("/v1/admin/deliveries", get(admin::deliveries::list))
-        .route("/v1/admin/deliveries/hold", post(admin::deliveries::hold))
-        .route(
-            "/v1/admin/deliveries/release",
-            post(admin::deliveries::release),
-        )
-        .route("/v1/admin/deliveries/retry", post(admin::deliveries::retry))
-        .route("/v1/admin/dead-letters", get(admin::dead_letters::list))
-        .route(
-            "/v1/admin/dead-letters/{id}",
-            get(admin::dead_letters::show).delete(admin::dead_letters::remove),
-        )
-        .route(
-            "/v1/admin/dead-letters/replay",
-            post(admin::dead_letters::replay),
-        )
-        .route(
-            "/v1/admin/dead-letters/drop",
-            post(admin::dead_letters::drop_many),
-        )
-        .route("/v1/admin/workers", get(admin::workers::list))
 }
 
 /// The routes of the plain ops listener.

@@ -1,0 +1,302 @@
+//! Every route in one list, each with what it asks of its caller.
+//!
+//! There is no other way to add a route than with its [`Access`], and a handler learns who calls
+//! only through the extractors that look it up here. The table in `docs/security.md` is written from
+//! this list.
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, on};
+
+use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace};
+use crate::auth::{Access, Permission};
+
+/// What a route asks.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+}
+
+/// What every route asks of its caller.
+#[derive(Debug)]
+pub(super) struct RouteTable(HashMap<&'static str, Vec<Row>>);
+
+impl RouteTable {
+    /// What this route asks; nothing where there is no such route.
+    pub(super) fn access(&self, method: &Method, path: &str) -> Option<Access> {
+        let method = match method.as_str() {
+            "HEAD" => "GET",
+            method => method,
+        };
+        let rows = self.0.get(path)?;
+        rows.iter()
+            .find(|row| row.method == method)
+            .map(|row| row.access)
+    }
+}
+
+/// Routes with what they ask.
+pub(super) struct Routes {
+    router: Router<Shared>,
+    rows: Vec<Row>,
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        Self {
+            router: Router::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(super) fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        self.on((MethodFilter::GET, "GET"), path, access, handler)
+    }
+
+    pub(super) fn post<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        self.on((MethodFilter::POST, "POST"), path, access, handler)
+    }
+
+    pub(super) fn patch<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        self.on((MethodFilter::PATCH, "PATCH"), path, access, handler)
+    }
+
+    pub(super) fn delete<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        self.on((MethodFilter::DELETE, "DELETE"), path, access, handler)
+    }
+
+    fn on<H, T>(
+        mut self,
+        (filter, method): (MethodFilter, &'static str),
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        self.router = self.router.route(path, on(filter, handler));
+        self.rows.push(Row {
+            method,
+            path,
+            access,
+        });
+        self
+    }
+
+    /// The routes, and what they ask.
+    pub(super) fn finish(self) -> (Router<Shared>, RouteTable) {
+        let mut table: HashMap<_, Vec<Row>> = HashMap::new();
+        for row in self.rows {
+            table.entry(row.path).or_default().push(row);
+        }
+        (self.router, RouteTable(table))
+    }
+}
+
+/// Every route of the API.
+pub(super) fn all() -> Routes {
+    staff(operations(agents(open(Routes::new()))))
+}
+
+fn open(routes: Routes) -> Routes {
+    use Access::{Agent, Needs, Open, Own, Public};
+    use Permission::{Cancel, Discover, Receive, Send, Track};
+    routes
+        .post("/v1/messages", Open(Send), messages::post)
+        .get("/v1/messages", Needs(Track), messages::list)
+        .post("/v1/messages/batch", Open(Send), batch::post)
+        .get("/v1/messages/{id}", Needs(Track), messages::show)
+        .delete("/v1/messages/{id}", Needs(Cancel), messages::cancel)
+        .get("/v1/messages/{id}/status", Needs(Track), messages::status)
+        .get("/v1/messages/{id}/trace", Needs(Track), trace::show)
+        .get("/v1/inbox/{address}", Agent(Receive), inbox::list)
+        .post(
+            "/v1/inbox/{address}/ack",
+            Agent(Receive),
+            inbox::acknowledge_many,
+        )
+        .post("/v1/inbox/{address}/nack", Agent(Receive), inbox::put_back)
+        .delete(
+            "/v1/inbox/{address}/{message_id}",
+            Agent(Receive),
+            inbox::acknowledge,
+        )
+        .get("/v1/discovery/agents", Public, discovery::all)
+        .get("/v1/discovery/agents/{domain}", Public, discovery::of_domain)
+        .get(
+            "/v1/capabilities/{domain}",
+            Open(Discover),
+            capabilities::show,
+        )
+        .post("/v1/agents/register", Own, admin::agents::enrol)
+        .post("/v1/auth/token", Own, auth::token)
+        .get("/v1/auth/jwks.json", Public, auth::keys)
+}
+
+fn agents(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageAgents, ReadAgents};
+    routes
+        .post(
+            "/v1/admin/agents",
+            Staff(ManageAgents),
+            admin::agents::create,
+        )
+        .get("/v1/admin/agents", Staff(ReadAgents), admin::agents::list)
+        .get(
+            "/v1/admin/agents/{address}",
+            Staff(ReadAgents),
+            admin::agents::show,
+        )
+        .patch(
+            "/v1/admin/agents/{address}",
+            Staff(ManageAgents),
+            admin::agents::change,
+        )
+        .delete(
+            "/v1/admin/agents/{address}",
+            Staff(ManageAgents),
+            admin::agents::remove,
+        )
+        .post(
+            "/v1/admin/agents/{address}/rotate-key",
+            Staff(ManageAgents),
+            admin::keys::rotate,
+        )
+        .post(
+            "/v1/admin/agents/{address}/rotate-webhook-secret",
+            Staff(ManageAgents),
+            admin::agents::rotate_webhook_secret,
+        )
+        .get(
+            "/v1/admin/agents/{address}/keys",
+            Staff(ReadAgents),
+            admin::keys::list,
+        )
+        .post(
+            "/v1/admin/agents/{address}/keys",
+            Staff(ManageAgents),
+            admin::keys::create,
+        )
+        .delete(
+            "/v1/admin/agents/{address}/keys/{key_id}",
+            Staff(ManageAgents),
+            admin::keys::revoke,
+        )
+        .post(
+            "/v1/admin/enrolment-tokens",
+            Staff(ManageAgents),
+            admin::enrolment::create,
+        )
+        .get(
+            "/v1/admin/enrolment-tokens",
+            Staff(ReadAgents),
+            admin::enrolment::list,
+        )
+        .delete(
+            "/v1/admin/enrolment-tokens/{id}",
+            Staff(ManageAgents),
+            admin::enrolment::revoke,
+        )
+}
+
+/// The operator's hands on the queue.
+fn operations(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageQueue, ReadDeadLetters, ReadQueue};
+    routes
+        .get(
+            "/v1/admin/deliveries",
+            Staff(ReadQueue),
+            admin::deliveries::list,
+        )
+        .post(
+            "/v1/admin/deliveries/hold",
+            Staff(ManageQueue),
+            admin::deliveries::hold,
+        )
+        .post(
+            "/v1/admin/deliveries/release",
+            Staff(ManageQueue),
+            admin::deliveries::release,
+        )
+        .post(
+            "/v1/admin/deliveries/retry",
+            Staff(ManageQueue),
+            admin::deliveries::retry,
+        )
+        .get(
+            "/v1/admin/dead-letters",
+            Staff(ReadQueue),
+            admin::dead_letters::list,
+        )
+        .get(
+            "/v1/admin/dead-letters/{id}",
+            Staff(ReadDeadLetters),
+            admin::dead_letters::show,
+        )
+        .delete(
+            "/v1/admin/dead-letters/{id}",
+            Staff(ManageQueue),
+            admin::dead_letters::remove,
+        )
+        .post(
+            "/v1/admin/dead-letters/replay",
+            Staff(ManageQueue),
+            admin::dead_letters::replay,
+        )
+        .post(
+            "/v1/admin/dead-letters/drop",
+            Staff(ManageQueue),
+            admin::dead_letters::drop_many,
+        )
+        .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+}
+
+/// Who else may do what, and what they did.
+fn staff(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::ManageStaff;
+    routes
+        .post("/v1/admin/staff", Staff(ManageStaff), admin::staff::create)
+        .get("/v1/admin/staff", Staff(ManageStaff), admin::staff::list)
+        .delete(
+            "/v1/admin/staff/{key_id}",
+            Staff(ManageStaff),
+            admin::staff::revoke,
+        )
+}
+
+/// The table of routes as a part of a page in Markdown.
+#[must_use]
+pub fn route_reference() -> String {
+    let mut text = String::from("| route | who may call it |\n| --- | --- |\n");
+    for row in all().rows {
+        let who = row.access.who();
+        text += &format!("| `{} {}` | {who} |\n", row.method, row.path);
+    }
+    text
+}
