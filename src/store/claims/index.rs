@@ -306,6 +306,14 @@ impl Index {
     pub(in crate::store) fn rolled_back(&mut self) {
         self.pending = Pending::default();
     }
+
+    /// Keys of logs in memory, and runs.
+    #[cfg(test)]
+    pub(in crate::store) fn held(&self) -> (usize, usize) {
+        let sealing = self.sealing.iter().map(|it| it.log.rows.len());
+        let keys = self.open.rows.len() + sealing.sum::<usize>();
+        (keys, self.runs.len())
+    }
 }
 
 #[cfg(test)]

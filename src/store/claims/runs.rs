@@ -33,6 +33,12 @@ impl Keys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Seals after so many keys from now on; nothing may be known yet.
+    #[cfg(test)]
+    pub(in crate::store) fn seal_after(&self, keys: usize) {
+        *self.lock() = Index::new(keys, Vec::new(), None);
+    }
+
     /// Whether one of the keys may be known.
     pub(super) fn may_know(&self, keys: &[Key]) -> bool {
         !self.lock().find(keys).is_empty()
