@@ -48,11 +48,10 @@ async fn fortnight(home: Home) {
         for hour in 0..DAY {
             world.hour().await;
             merge(&mut most, world.held());
-            if hour % 6 == 5 {
+            if hour % 12 == 11 {
                 merge(&mut most, world.home.sizes().await);
             }
         }
-        world.check().await;
         println!("day {day}: {most:?}");
         match day {
             8..=10 => merge(&mut before, most),

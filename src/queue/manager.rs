@@ -238,8 +238,8 @@ impl Manager {
                 if seqs.len() == GIVEN_UP {
                     self.next_round = now.plus(FAULT);
                 }
-                let carrier = self.carrier.clone();
-                self.tasks.spawn(async move { carrier.give_up(seqs).await });
+                // Nothing is let go meanwhile: it would be given up twice, and its sender told twice.
+                self.carrier.give_up(seqs).await;
             }
         }
         if let Ok((depth, oldest)) = self.store.queue_depth().await {

@@ -82,7 +82,7 @@ impl World {
         let since = self
             .clock
             .now()
-            .minus(HOUR * u32::try_from(2 * DAY).unwrap());
+            .minus(HOUR * u32::try_from(3 * DAY).unwrap());
         let mut query = ListQuery {
             party: Party::Operator,
             sender: None,
@@ -102,7 +102,7 @@ impl World {
                 break;
             }
         }
-        let late = |sent: &&Sent| sent.hour + sent.takes < self.hours;
+        let late = |sent: &&Sent| sent.hour + sent.takes <= self.hours;
         let late: Vec<&Sent> = self.ledger.open.values().filter(late).collect();
         assert!(late.is_empty(), "hour {}: {late:?}", self.hours);
     }
@@ -112,7 +112,7 @@ impl World {
         let Some(sent) = self.ledger.open.get(id) else {
             return;
         };
-        if sent.hour + sent.takes >= self.hours {
+        if sent.hour + sent.takes > self.hours {
             return;
         }
         let wanted = match sent.end {

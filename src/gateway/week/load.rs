@@ -76,18 +76,19 @@ async fn register(
 }
 
 /// One kind of mail: how many an hour, to whom, whether under a key of the sender, and its end
-/// with the hours that takes. A `#` stands for the hour.
+/// with the hours that takes. A `#` stands for the hour. What takes more than a day is sent every
+/// fourth hour only.
 const MAIL: [(usize, &str, bool, End, u64); 12] = [
-    (5, "bob@a.test", false, End::Inside, 1),
-    (5, "bob@a.test", true, End::Inside, 1),
-    (6, "carol@a.test", true, End::Inside, 1),
-    (4, "dave@a.test", false, End::Outside, 1),
-    (4, "dave@a.test", true, End::Outside, 1),
-    (2, "x@d#.well.test", true, End::Outside, 1),
-    (3, "x#@well.test", false, End::Outside, 1),
-    (3, "x@later.test", true, End::Outside, 4),
+    (3, "bob@a.test", false, End::Inside, 1),
+    (2, "bob@a.test", true, End::Inside, 1),
+    (3, "carol@a.test", true, End::Inside, 1),
+    (2, "dave@a.test", false, End::Outside, 1),
+    (2, "dave@a.test", true, End::Outside, 1),
+    (1, "x@d#.well.test", true, End::Outside, 1),
+    (2, "x#@well.test", false, End::Outside, 1),
+    (2, "x@later.test", true, End::Outside, 4),
     (1, "x@slow.test", false, End::Outside, 2),
-    (2, "x@refusing.test", true, End::Failed, 1),
+    (1, "x@refusing.test", true, End::Failed, 1),
     (1, "x@d#.gone.test", true, End::Failed, 26),
     (1, "x@gone.test", false, End::Expired, 8),
 ];
@@ -122,6 +123,9 @@ impl World {
     pub(super) async fn send(&mut self) {
         let mut under_way = Vec::new();
         for (count, to, keyed, end, takes) in MAIL {
+            if takes > DAY && !self.hours.is_multiple_of(4) {
+                continue;
+            }
             for _ in 0..count {
                 let mut letter = self.letter("alice@a.test", (to, keyed));
                 if end == End::Expired {
@@ -150,15 +154,16 @@ impl World {
         }
         let (letter, id) = last.unwrap();
         self.repeat(letter, id).await;
-        self.contents().await;
+        if self.hours.is_multiple_of(4) {
+            self.contents().await;
+        }
     }
 
     /// What is sent again under its key is known for nine days, also when it is forgotten itself.
     async fn repeat(&mut self, asking: Value, id: MessageId) {
         let again = self.submit(asking.clone()).await.receipt().await.unwrap();
         assert_eq!(again.message_id, id);
-        let mut letter = self.letter("alice@a.test", ("bob@a.test", true));
-        letter["recipients"] = json!(["bob@a.test"]);
+        let letter = self.letter("alice@a.test", ("bob@a.test", true));
         let first = self.submit(letter.clone()).await.receipt().await.unwrap();
         self.ledger.for_bob.push(first.message_id.clone());
         self.ledger
@@ -255,7 +260,7 @@ impl World {
             let got = self.take(self.agents.carol).await;
             assert_eq!(
                 got.len() as u64,
-                6 * 3 * DAY,
+                3 * 3 * DAY,
                 "it waits as long as she likes"
             );
         }
