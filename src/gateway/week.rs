@@ -52,7 +52,6 @@ async fn fortnight(home: Home) {
                 merge(&mut most, world.home.sizes().await);
             }
         }
-        println!("day {day}: {most:?}");
         match day {
             8..=10 => merge(&mut before, most),
             11.. => merge(&mut after, most),
