@@ -30,7 +30,7 @@ use crate::telemetry::{Board, Metrics};
 const START: i64 = 20_833 * 86_400_000;
 /// Deliveries are given up after this time.
 const GIVE_UP: Duration = Duration::from_secs(86_400);
-/// Keys a day are some 350: a log is sealed three times a day.
+/// Keys a day are some 310: a log is sealed three times a day.
 const KEYS: usize = 100;
 /// So often something is looked for that must come; each look asks the database.
 const LOOKS: usize = 20_000;
