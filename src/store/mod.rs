@@ -42,7 +42,7 @@ mod space;
 mod sql;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trace;
 mod webhook_secret;
 
