@@ -2,6 +2,8 @@
 
 mod members;
 mod outgoing;
+#[cfg(test)]
+mod week;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -16,7 +16,9 @@ pub enum KeyKind {
     Agent,
     /// A token with which an agent registers itself.
     Enrolment,
-    /// The operator's admin key.
+    /// The key of one who runs the gateway.
+    Staff,
+    /// The admin key of the configuration.
     Admin,
 }
 
@@ -31,6 +33,7 @@ impl KeyKind {
         match self {
             Self::Agent => "ak_",
             Self::Enrolment => "et_",
+            Self::Staff => "sk_",
             Self::Admin => "adm_",
         }
     }

@@ -2,24 +2,36 @@
 //!
 //! - An agent's API key is `ak_<id>_<secret>`: the id finds the row, the secret has 256 random
 //!   bits, the row holds only the SHA-256 of the whole key, and the comparison takes the same
-//!   time wherever the difference is.
-//! - The operator's admin key is read from a file at start.
+//!   time wherever the difference is. The key of one who runs the gateway is `sk_<id>_<secret>`.
+//! - The admin key is read from a file at start.
+//! - A token stands for an API key for a short time ([`Tokens`]).
 //! - What is wrong with a credential is never told: unknown, ended, revoked and mistyped look alike.
 
 mod activity;
+pub mod audit;
+mod guesses;
+mod jwt;
 mod key;
+mod permission;
 mod source;
+mod tokens;
 
 use std::sync::Arc;
 
 pub use activity::Activity;
+pub use guesses::Guesses;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
+pub use permission::{Access, Denial, Permission};
 pub use source::SourceCheck;
+pub use tokens::{TOKEN_LIFE, Tokens};
 
 use crate::clock::Clock;
-use crate::envelope::Principal;
+use crate::envelope::{Principal, Role, Scopes};
 use crate::protocol::Address;
-use crate::store::{EnrolmentToken, Store, StoreError};
+use crate::store::{ApiKey, EnrolmentToken, Store, StoreError};
+
+/// The name of the admin key of the configuration in the audit log.
+const ADMIN: &str = "admin-key";
 
 /// What a request showed of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +51,7 @@ pub struct Authenticator {
     clock: Clock,
     activity: Activity,
     admin: Arc<[[u8; 32]]>,
+    tokens: Option<Tokens>,
 }
 
 impl Authenticator {
@@ -58,7 +71,21 @@ impl Authenticator {
             clock,
             activity,
             admin,
+            tokens: None,
         }
+    }
+
+    /// Takes tokens too, and makes them.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Option<Tokens>) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// What makes tokens, where it is on.
+    #[must_use]
+    pub const fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// Who shows this bearer credential.
@@ -67,44 +94,98 @@ impl Authenticator {
     /// When the database cannot be asked.
     pub async fn bearer(&self, credential: &str) -> Result<Presented, StoreError> {
         if let Some(id) = key::id_of(KeyKind::Agent, credential) {
-            return self.agent(id, credential).await;
+            let known = self.key(id, credential).await?;
+            return match known {
+                Some(key) => self.agent(&key, Scopes::ALL),
+                None => Ok(Presented::Invalid),
+            };
         }
-        Ok(self.operator(credential))
+        if jwt::looks_like_one(credential) {
+            return self.token(credential).await;
+        }
+        self.staff(credential).await
     }
 
-    /// Who shows this admin key.
-    #[must_use]
-    pub fn operator(&self, credential: &str) -> Presented {
+    /// Which of those who run the gateway shows this key.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn staff(&self, credential: &str) -> Result<Presented, StoreError> {
         let shown = key::hash(credential);
+        if let Some(id) = key::id_of(KeyKind::Staff, credential) {
+            let now = self.clock.now();
+            let found = self.store.find_staff_key(id).await?;
+            let good = found.filter(|found| {
+                key::same(&found.hash, &shown) && found.expires_at.is_none_or(|end| end > now)
+            });
+            return Ok(good.map_or(Presented::Invalid, |found| {
+                self.activity.note_key(&found.id, now);
+                let (name, role) = (found.name, found.role);
+                Presented::Principal(Principal::Staff { name, role })
+            }));
+        }
         // Every key is compared, whichever matches.
         let known = self
             .admin
             .iter()
             .fold(false, |known, key| known | key::same(key, &shown));
-        if known {
-            Presented::Principal(Principal::Operator)
+        Ok(if known {
+            Presented::Principal(Principal::Staff {
+                name: ADMIN.to_owned(),
+                role: Role::Admin,
+            })
         } else {
             Presented::Invalid
+        })
+    }
+
+    /// The agent's key behind this credential, if it is good.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn api_key(&self, credential: &str) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        match key::id_of(KeyKind::Agent, credential) {
+            Some(id) => self.key(id, credential).await,
+            None => Ok(None),
         }
     }
 
-    async fn agent(&self, id: &str, credential: &str) -> Result<Presented, StoreError> {
-        let Some(stored) = self.store.find_key(id).await? else {
-            return Ok(Presented::Invalid);
-        };
+    async fn key(&self, id: &str, credential: &str) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        let found = self.store.find_key(id).await?;
+        let same = |stored: &Arc<ApiKey>| key::same(&stored.hash, &key::hash(credential));
+        Ok(found.filter(same).filter(|stored| self.is_good(stored)))
+    }
+
+    fn is_good(&self, stored: &ApiKey) -> bool {
         let now = self.clock.now();
-        let ended = stored.expires_at.is_some_and(|end| end <= now);
-        if !key::same(&stored.hash, &key::hash(credential)) || ended || !stored.agent_active {
-            return Ok(Presented::Invalid);
-        }
-        let address = Address::parse(&stored.address)
-            .map_err(|fault| StoreError::Corrupt(format!("address of key {id}: {fault}")))?;
+        stored.agent_active && stored.grant.expires_at.is_none_or(|end| end > now)
+    }
+
+    fn agent(&self, stored: &ApiKey, within: Scopes) -> Result<Presented, StoreError> {
+        let address = Address::parse(&stored.address).map_err(|fault| {
+            StoreError::Corrupt(format!("address of key {}: {fault}", stored.id))
+        })?;
+        let now = self.clock.now();
         self.activity.note(stored.agent, now);
+        self.activity.note_key(&stored.id, now);
         Ok(Presented::Principal(Principal::Agent {
             id: stored.agent,
             address,
             key_id: stored.id.clone(),
+            scopes: stored.grant.scopes.within(within),
         }))
+    }
+
+    async fn token(&self, credential: &str) -> Result<Presented, StoreError> {
+        let ours = self.tokens.as_ref().and_then(|it| it.read(credential));
+        let Some(ticket) = ours else {
+            return Ok(Presented::Invalid);
+        };
+        let key = self.store.find_key(&ticket.key).await?;
+        match key.filter(|key| self.is_good(key)) {
+            Some(key) => self.agent(&key, ticket.scopes),
+            None => Ok(Presented::Invalid),
+        }
     }
 
     /// The enrolment token behind this credential, if it is still good.

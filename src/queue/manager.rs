@@ -73,6 +73,9 @@ pub struct Manager {
     loose_at: Option<Timestamp>,
     sharing: Sharing,
     stop: CancellationToken,
+    /// What is in memory, by the piece, as of the last time it went to sleep.
+    #[cfg(test)]
+    pieces: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Manager {
@@ -110,7 +113,15 @@ impl Manager {
             unread: true,
             next_round: now,
             loose_at: Some(now),
+            #[cfg(test)]
+            pieces: Arc::default(),
         }
+    }
+
+    /// Where it says how much it has in memory.
+    #[cfg(test)]
+    pub(crate) fn pieces(&self) -> Arc<std::sync::atomic::AtomicUsize> {
+        self.pieces.clone()
     }
 
     /// Works until stopped, then waits for what is under way.
@@ -230,8 +241,8 @@ impl Manager {
                 if seqs.len() == GIVEN_UP {
                     self.next_round = now.plus(FAULT);
                 }
-                let carrier = self.carrier.clone();
-                self.tasks.spawn(async move { carrier.give_up(seqs).await });
+                // Nothing is let go meanwhile: it would be given up twice, and its sender told twice.
+                self.carrier.give_up(seqs).await;
             }
         }
         if let Ok((depth, oldest)) = self.store.queue_depth().await {
@@ -383,6 +394,12 @@ impl Manager {
     }
 
     fn show(&self, state: WorkerState) {
+        #[cfg(test)]
+        {
+            let pieces = self.window.pieces() + self.carrier.notices.remembered();
+            self.pieces
+                .store(pieces, std::sync::atomic::Ordering::Relaxed);
+        }
         let (rows, under_way) = self.window.held();
         let state = match state {
             WorkerState::Idle if under_way > 0 => WorkerState::Busy,

@@ -158,6 +158,12 @@ impl Notices {
         self.replies.retain_recent();
     }
 
+    /// Senders and pairs that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.bounces.len() + self.replies.len()
+    }
+
     async fn judge(
         &self,
         raw: Vec<u8>,

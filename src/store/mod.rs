@@ -44,7 +44,7 @@ mod sql;
 mod staff;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token_keys;
 mod trace;
 mod webhook_secret;

@@ -47,27 +47,28 @@ mod postgres;
 mod queue;
 mod shards;
 mod shared;
+pub(crate) mod size;
 mod trace;
 mod upgrade;
 
 const NOW: i64 = 1_800_000_000_000;
 
 /// Where a test's database is.
-enum Home {
+pub(crate) enum Home {
     Sqlite(TempDir),
     Postgres(String),
 }
 
 impl Home {
-    fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
-    fn postgres() -> Self {
+    pub(crate) fn postgres() -> Self {
         Self::Postgres(postgres::Cluster::shared().database())
     }
 
-    fn database(&self) -> Database {
+    pub(crate) fn database(&self) -> Database {
         match self {
             Self::Sqlite(folder) => Database::Sqlite(folder.path().join("amtpd.db")),
             Self::Postgres(url) => {

@@ -54,6 +54,13 @@ impl Entry {
         }
     }
 
+    /// Everything it has in memory, by the piece.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> usize {
+        let rows = self.lanes.values().map(|lane| lane.rows.len());
+        1 + self.lanes.len() + self.ready.len() + rows.sum::<usize>()
+    }
+
     /// Whether nothing is lost when it is forgotten. One that is down is asked when its pause is over.
     pub(super) fn is_forgettable(&self) -> bool {
         self.lanes.is_empty() && self.flights == 0 && self.parked.is_none()

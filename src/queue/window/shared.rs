@@ -88,6 +88,16 @@ impl Window {
         }
     }
 
+    /// Everything in memory, by the piece.
+    #[cfg(test)]
+    pub(in crate::queue) fn pieces(&self) -> usize {
+        let of_entries: usize = self.destinations.values().map(|it| it.pieces()).sum();
+        let flights: usize = self.flights.values().map(|it| 1 + it.lanes.len()).sum();
+        let airborne = self.shared.as_ref().map_or(0, |it| it.airborne.len());
+        let waiting = self.turns.len() + self.timers.len() + self.early.len();
+        of_entries + flights + airborne + waiting
+    }
+
     fn place_late(&mut self, row: QueueRow, now: Timestamp) {
         let (name, key) = (row.destination.clone(), LaneKey::of(&row));
         let (room, cap) = (self.room(), self.limits.of_destination());

@@ -129,6 +129,8 @@ struct Pending {
 #[derive(Debug)]
 pub(in crate::store) struct Index {
     run_size: usize,
+    /// Whether it knows what is on disk.
+    read: bool,
     open: Log,
     sealing: Option<Sealing>,
     runs: Vec<Run>,
@@ -151,12 +153,30 @@ impl Index {
         };
         Self {
             run_size,
+            read: true,
             open: log(sealing.map_or(0, |(_, half)| 1 - half)),
             sealing: sealing.map(|(run, half)| Sealing::new(run, log(half))),
             runs,
             next: 1,
             pending: Pending::default(),
         }
+    }
+
+    /// An index that does not know yet what is on disk.
+    pub(super) fn unread(run_size: usize) -> Self {
+        Self {
+            read: false,
+            ..Self::new(run_size, Vec::new(), None)
+        }
+    }
+
+    pub(super) const fn run_size(&self) -> usize {
+        self.run_size
+    }
+
+    /// Whether one of these keys may be on disk.
+    pub(super) fn may_know(&self, keys: &[Key]) -> bool {
+        !self.read || !self.find(keys).is_empty()
     }
 
     /// A row found in a log when the database was opened, accepted at that moment or before. Call in
@@ -305,6 +325,14 @@ impl Index {
     /// The transaction is not there.
     pub(in crate::store) fn rolled_back(&mut self) {
         self.pending = Pending::default();
+    }
+
+    /// Keys of logs in memory, and runs.
+    #[cfg(test)]
+    pub(in crate::store) fn held(&self) -> (usize, usize) {
+        let sealing = self.sealing.iter().map(|it| it.log.rows.len());
+        let keys = self.open.rows.len() + sealing.sum::<usize>();
+        (keys, self.runs.len())
     }
 }
 

@@ -104,6 +104,17 @@ impl PostgresLink {
 }
 
 impl Link {
+    /// Before the first transaction: learns where idempotency keys may stand.
+    pub(super) async fn prepare(&mut self) -> sqlx::Result<()> {
+        let Self::Sqlite(connection) = self else {
+            return Ok(());
+        };
+        let Some(keys) = connection.memory().map(|memory| memory.keys().clone()) else {
+            return Ok(());
+        };
+        keys.read(connection).await
+    }
+
     /// Whether others may write too.
     pub(super) const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))

@@ -59,6 +59,8 @@ impl Worker {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let ready = self.link.prepare().await;
+        ready.map_err(|error| StoreError::Broken(error.to_string()))?;
         while let Some(first) = self.next(&stop).await {
             let batch = self.gather(first);
             let batch = self.linger(batch, &stop).await;

@@ -3,8 +3,11 @@
 use super::super::committer::Verb;
 use super::super::sql::{Connection, Insert};
 use super::super::{Ending, Fate};
-use super::{Bench, Home, Topic, query, to_inbox, to_queue};
-use crate::store::Acceptance;
+use super::{
+    Bench, CancellationToken, Clock, Events, Home, IdempotencyKey, Metrics, StoreOptions,
+    TaskTracker, Topic, open, query, to_inbox, to_queue,
+};
+use crate::store::{Acceptance, Decision};
 
 /// A verb whose rows are refused.
 struct Refused;
@@ -126,4 +129,48 @@ async fn keys_are_known_after_a_restart_and_free_after_a_failure(home: Home) {
     let again = bench.envelope("alice@a.test", Some("k"), "1");
     let (_, fates) = bench.accept(again, to_peer()).await;
     assert!(matches!(fates[..], [Fate::Known(_)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn before_the_keys_are_read_any_may_be_known_and_none_is_forgotten() {
+    let bench = Bench::at(Home::sqlite()).await;
+    let bob = bench.agent("bob").await;
+    let to_bob = || vec![to_inbox("bob@a.test", bob)];
+    let known = bench.envelope("alice@a.test", Some("known"), "1");
+    let (first, _) = bench.accept(known.clone(), to_bob()).await;
+    let home = bench.close().await;
+    let options = StoreOptions {
+        database: home.database(),
+    };
+    let opened = open(
+        &options,
+        Events::default(),
+        Metrics::default(),
+        Clock::system(),
+    );
+    let (store, committer) = opened.await.unwrap();
+    let acceptance = |envelope| Acceptance {
+        envelope,
+        recipients: to_bob(),
+        reserved: None,
+        place: None,
+    };
+    let mut other = known.clone();
+    other.idempotency_key = IdempotencyKey::parse("other").unwrap();
+    let other = acceptance(other);
+    assert!(store.knows(&acceptance(known.clone())).await.unwrap());
+    assert!(store.knows(&other).await.unwrap(), "nobody can tell yet");
+    // It waits for the committer, and that for the keys.
+    let again = store.begin_accept(acceptance(known.clone())).await.unwrap();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let committing = tasks.spawn(committer.run(stop.clone()));
+    let Decision::Taken { message_id, fates } = again.decision().await.unwrap() else {
+        panic!("the content is the same");
+    };
+    assert_eq!(message_id, first);
+    assert!(matches!(fates[..], [Fate::Known(_)]), "{fates:?}");
+    assert!(store.knows(&acceptance(known)).await.unwrap());
+    assert!(!store.knows(&other).await.unwrap());
+    stop.cancel();
+    committing.await.unwrap().unwrap();
 }

@@ -43,7 +43,8 @@ impl Bench {
     }
 
     async fn restart(&mut self) {
-        let keys = Keys::read(&mut self.0, RUN).await.unwrap();
+        let keys = Keys::unread(RUN);
+        keys.read(&mut self.0).await.unwrap();
         self.0.memory().unwrap().learn(keys);
     }
 
