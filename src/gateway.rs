@@ -1,5 +1,6 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod credentials;
 mod members;
 mod outgoing;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use axum::Router;
 use thiserror::Error;
 
 use crate::admission::{Admission, AdmissionRules};
-use crate::auth::{Activity, Authenticator, SourceCheck};
+use crate::auth::SourceCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
@@ -36,6 +37,7 @@ use crate::store::{
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use credentials::Credentials;
 use members::Members;
 use outgoing::Outgoing;
 use tokio::sync::mpsc;
@@ -110,7 +112,6 @@ impl Gateway {
         let admission = admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
         let space = space(config, &metrics)?;
-        let activity = Activity::default();
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let source = SourceCheck::new(outgoing.discovery.clone(), clock.clone());
         let parts = Parts {
@@ -124,14 +125,16 @@ impl Gateway {
             source: &source,
         };
         let board = Board::new(clock.clone());
-        let (intake, offers) = parts.intake();
         let early = config.delivery.path == DeliveryPath::Immediate;
         let mut members = Members::new(&store, &clock, &board, early);
+        let tools = (&store, &clock);
+        let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node);
+        let (intake, offers) = parts.intake(&credentials);
         let share = members.share.clone();
         let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let mut api = parts.api(intake, (&activity, sealer, board), draining.clone());
+        let mut api = parts.api(intake, (&credentials, sealer, board), draining.clone());
         api.node = members.node;
         let health = Health::new(
             (store.clone(), space.clone()),
@@ -148,10 +151,7 @@ impl Gateway {
         base.spawn("committer", committer.run(base.stop()));
         let joined = lifecycle.stage("members");
         let work = lifecycle.stage("workers");
-        work.spawn(
-            "activity",
-            activity.run(store.clone(), clock.clone(), work.stop()),
-        );
+        credentials.spawn(tools, &joined, &work);
         work.spawn("rate", endless(rate.clone().run(work.stop())));
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
@@ -329,7 +329,7 @@ impl Parts<'_> {
     }
 
     /// The door, and what it offers to the queue before it is on disk.
-    fn intake(&self) -> (Intake, mpsc::Receiver<Offer>) {
+    fn intake(&self, credentials: &Credentials) -> (Intake, mpsc::Receiver<Offer>) {
         let config = self.config;
         let rules = Rules {
             limits: Limits {
@@ -342,6 +342,7 @@ impl Parts<'_> {
         let tools = (self.clock.clone(), self.metrics.clone());
         let intake = Intake::new(stored, self.names(), rules, tools.0, tools.1)
             .with_source_check(self.source.clone())
+            .with_rates(credentials.rates.clone())
             .with_admission(self.admission.clone());
         let (express, offers) = Express::channel();
         match config.delivery.path {
@@ -396,21 +397,15 @@ impl Parts<'_> {
     fn api(
         &self,
         intake: Intake,
-        (activity, sealer, board): (&Activity, Option<Sealer>, Board),
+        (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
         draining: tokio_util::sync::CancellationToken,
     ) -> Api {
         let config = self.config;
         let names = self.names();
-        let admin_keys = [config.admin.key.reveal()];
         Api {
             intake,
             store: self.store.clone(),
-            auth: Authenticator::new(
-                self.store.clone(),
-                self.clock.clone(),
-                activity.clone(),
-                admin_keys,
-            ),
+            auth: credentials.auth.clone(),
             names,
             main_domain: config.domains[0].clone(),
             clock: self.clock.clone(),
@@ -432,6 +427,9 @@ impl Parts<'_> {
             node: uuid::Uuid::nil(),
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
+            audit: credentials.audit.clone(),
+            guesses: credentials.guesses.clone(),
+            tiers: credentials.tiers.clone(),
         }
     }
 

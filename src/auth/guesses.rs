@@ -51,7 +51,8 @@ impl Guesses {
     /// Nobody has guessed yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let limiter = Limiter::dashmap_with_clock(Quota::per_minute(FREE), Ticks::of(clock.clone()));
+        let limiter =
+            Limiter::dashmap_with_clock(Quota::per_minute(FREE), Ticks::of(clock.clone()));
         Self(Arc::new(Shared {
             limiter,
             waiting: Semaphore::new(WAITING),

@@ -13,6 +13,7 @@ mod guesses;
 mod jwt;
 mod key;
 mod permission;
+mod rates;
 mod source;
 mod tokens;
 
@@ -22,6 +23,7 @@ pub use activity::Activity;
 pub use guesses::Guesses;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
 pub use permission::{Access, Denial, Permission};
+pub use rates::{OverRate, SenderRates};
 pub use source::SourceCheck;
 pub use tokens::{TOKEN_LIFE, Tokens};
 
@@ -173,6 +175,7 @@ impl Authenticator {
             address,
             key_id: stored.id.clone(),
             scopes: stored.grant.scopes.within(within),
+            tier: stored.grant.tier.clone(),
         }))
     }
 

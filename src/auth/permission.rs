@@ -197,12 +197,18 @@ impl Access {
             }
             Self::Agent(permission) | Self::Needs(permission) | Self::Staff(permission) => {
                 let agent = match (self, permission.scope()) {
-                    (Self::Agent(_) | Self::Needs(_), Some(scope)) => Some(format!("agent with `{}`", scope.as_str())),
+                    (Self::Agent(_) | Self::Needs(_), Some(scope)) => {
+                        Some(format!("agent with `{}`", scope.as_str()))
+                    }
                     _ => None,
                 };
                 let roles = Role::ALL.into_iter().filter(|role| permission.of(*role));
                 let roles = roles.map(|role| role.as_str().to_owned());
-                agent.into_iter().chain(roles).collect::<Vec<_>>().join(", ")
+                agent
+                    .into_iter()
+                    .chain(roles)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             }
         }
     }
@@ -220,6 +226,7 @@ mod tests {
             address: Address::parse("a@b.test").unwrap(),
             key_id: String::new(),
             scopes: Scopes::parse(scopes.iter().copied()).unwrap(),
+            tier: None,
         })
     }
 
@@ -235,29 +242,109 @@ mod tests {
             (Access::Public, Presented::Invalid, Ok(())),
             (Access::Open(Permission::Send), Presented::Nothing, Ok(())),
             (Access::Open(Permission::Send), agent(&["send"]), Ok(())),
-            (Access::Open(Permission::Send), agent(&["receive"]), Err(Forbidden)),
+            (
+                Access::Open(Permission::Send),
+                agent(&["receive"]),
+                Err(Forbidden),
+            ),
             (Access::Needs(Permission::Track), agent(&["track"]), Ok(())),
-            (Access::Needs(Permission::Track), agent(&["send"]), Err(Forbidden)),
-            (Access::Needs(Permission::Track), Presented::Nothing, Err(Unknown)),
-            (Access::Needs(Permission::Track), Presented::Invalid, Err(Unknown)),
-            (Access::Needs(Permission::Track), staff(Role::Operator), Ok(())),
-            (Access::Needs(Permission::Track), staff(Role::Auditor), Err(Forbidden)),
-            (Access::Agent(Permission::Receive), agent(&["receive"]), Ok(())),
-            (Access::Agent(Permission::Receive), agent(&["send", "track"]), Err(Forbidden)),
-            (Access::Agent(Permission::Receive), staff(Role::Admin), Err(Forbidden)),
-            (Access::Agent(Permission::Receive), Presented::Nothing, Err(Unknown)),
-            (Access::Agent(Permission::Receive), Presented::Invalid, Err(Forbidden)),
-            (Access::Staff(Permission::ReadQueue), agent(&["track"]), Err(Forbidden)),
-            (Access::Staff(Permission::ReadQueue), staff(Role::Auditor), Ok(())),
-            (Access::Staff(Permission::ManageQueue), staff(Role::Auditor), Err(Forbidden)),
-            (Access::Staff(Permission::ManageStaff), staff(Role::Operator), Err(Forbidden)),
-            (Access::Staff(Permission::ManageStaff), staff(Role::Admin), Ok(())),
-            (Access::Staff(Permission::Discover), agent(&["track"]), Err(Forbidden)),
-            (Access::Staff(Permission::ReadQueue), Presented::Nothing, Err(Unknown)),
-            (Access::Staff(Permission::ReadQueue), Presented::Invalid, Err(Forbidden)),
+            (
+                Access::Needs(Permission::Track),
+                agent(&["send"]),
+                Err(Forbidden),
+            ),
+            (
+                Access::Needs(Permission::Track),
+                Presented::Nothing,
+                Err(Unknown),
+            ),
+            (
+                Access::Needs(Permission::Track),
+                Presented::Invalid,
+                Err(Unknown),
+            ),
+            (
+                Access::Needs(Permission::Track),
+                staff(Role::Operator),
+                Ok(()),
+            ),
+            (
+                Access::Needs(Permission::Track),
+                staff(Role::Auditor),
+                Err(Forbidden),
+            ),
+            (
+                Access::Agent(Permission::Receive),
+                agent(&["receive"]),
+                Ok(()),
+            ),
+            (
+                Access::Agent(Permission::Receive),
+                agent(&["send", "track"]),
+                Err(Forbidden),
+            ),
+            (
+                Access::Agent(Permission::Receive),
+                staff(Role::Admin),
+                Err(Forbidden),
+            ),
+            (
+                Access::Agent(Permission::Receive),
+                Presented::Nothing,
+                Err(Unknown),
+            ),
+            (
+                Access::Agent(Permission::Receive),
+                Presented::Invalid,
+                Err(Forbidden),
+            ),
+            (
+                Access::Staff(Permission::ReadQueue),
+                agent(&["track"]),
+                Err(Forbidden),
+            ),
+            (
+                Access::Staff(Permission::ReadQueue),
+                staff(Role::Auditor),
+                Ok(()),
+            ),
+            (
+                Access::Staff(Permission::ManageQueue),
+                staff(Role::Auditor),
+                Err(Forbidden),
+            ),
+            (
+                Access::Staff(Permission::ManageStaff),
+                staff(Role::Operator),
+                Err(Forbidden),
+            ),
+            (
+                Access::Staff(Permission::ManageStaff),
+                staff(Role::Admin),
+                Ok(()),
+            ),
+            (
+                Access::Staff(Permission::Discover),
+                agent(&["track"]),
+                Err(Forbidden),
+            ),
+            (
+                Access::Staff(Permission::ReadQueue),
+                Presented::Nothing,
+                Err(Unknown),
+            ),
+            (
+                Access::Staff(Permission::ReadQueue),
+                Presented::Invalid,
+                Err(Forbidden),
+            ),
         ];
         for (access, presented, expected) in table {
-            assert_eq!(access.check(&presented), expected, "{access:?} {presented:?}");
+            assert_eq!(
+                access.check(&presented),
+                expected,
+                "{access:?} {presented:?}"
+            );
         }
     }
 

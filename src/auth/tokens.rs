@@ -200,12 +200,9 @@ impl Tokens {
         let random = SystemRandom::new();
         let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
             .expect("the system's random source works");
-        let pair = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            private.as_ref(),
-            &random,
-        )
-        .expect("it was made just now");
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref(), &random)
+                .expect("it was made just now");
         TokenKey {
             id: self.0.clock.mint_v7().simple().to_string(),
             sealed: self.0.sealer.seal(PURPOSE, private.as_ref()),

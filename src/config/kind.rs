@@ -12,7 +12,9 @@ mod facts;
 mod files;
 mod names;
 
-pub(super) use facts::{Bytes, Count, Format, Level, Pace, Path, Period, Space, Switch, Tries};
+pub(super) use facts::{
+    Bytes, Count, Format, Level, Pace, Paces, Path, Period, Space, Switch, Tries,
+};
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
     AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,

@@ -1,8 +1,9 @@
 //! Section `limits`: how much of everything.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::kind::{Bytes, Count, Pace, Period, Space};
+use super::kind::{Bytes, Count, Pace, Paces, Period, Space};
 use super::section::section;
 use super::units::Rate;
 
@@ -32,6 +33,12 @@ section! {
         /// The most requests from one address (IPv6: one /64 network), counted before the caller is known.
         /// As many may come at once.
         address_rate: Rate as Pace = "1000/s",
+        /// The most messages that one of our agents may hand in, over all its keys. As many may come at once.
+        sender_rate: Rate as Pace = "1000/s",
+        /// The most messages that one foreign domain may hand in, by the domain their senders name.
+        domain_rate: Rate as Pace = "2000/s",
+        /// Other rates than `sender_rate`, by name: a key that is made with `tier` has the one of that name.
+        tiers: BTreeMap<String, Rate> as Paces,
         /// The largest head of a request: request line and headers.
         header_size: usize as Bytes<{ 8 * KIB }, MIB> = "32KiB",
         /// How long a TLS handshake may take, with the PROXY protocol header before it.

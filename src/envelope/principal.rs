@@ -21,6 +21,8 @@ pub enum Principal {
         key_id: String,
         /// What this credential is good for.
         scopes: Scopes,
+        /// The name of its limits in the configuration; nothing = the usual ones.
+        tier: Option<String>,
     },
     /// One who runs this gateway.
     Staff {
@@ -172,7 +174,10 @@ mod tests {
         assert!(some.has(Scope::Send) && !some.has(Scope::Receive));
         assert_eq!(Scopes::from_code(some.code()), some);
         assert_eq!(Scopes::from_code(-1), Scopes::ALL);
-        assert_eq!(Scopes::parse(["admin"]), Err(ScopeFault("admin".to_owned())));
+        assert_eq!(
+            Scopes::parse(["admin"]),
+            Err(ScopeFault("admin".to_owned()))
+        );
         assert!(Scopes::parse([]).unwrap().is_empty());
         assert_eq!(Scopes::ALL.within(some), some);
     }

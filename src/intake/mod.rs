@@ -30,7 +30,7 @@ pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
 use crate::admission::{Admission, Class, Entry};
-use crate::auth::{Presented, SourceCheck};
+use crate::auth::{Presented, SenderRates, SourceCheck};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
 use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile};
@@ -71,6 +71,7 @@ pub struct Intake {
     /// How long a delivery is tried.
     give_up: Duration,
     source: Option<SourceCheck>,
+    rates: Option<SenderRates>,
     express: Option<Express>,
     admission: Option<Admission>,
     clock: Clock,
@@ -103,6 +104,7 @@ impl Intake {
             limits: rules.limits,
             give_up: rules.give_up,
             source: None,
+            rates: None,
             express: None,
             admission: None,
             clock,
@@ -114,6 +116,13 @@ impl Intake {
     #[must_use]
     pub fn with_source_check(mut self, source: SourceCheck) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// Counts what each sender hands in.
+    #[must_use]
+    pub fn with_rates(mut self, rates: SenderRates) -> Self {
+        self.rates = Some(rates);
         self
     }
 
@@ -194,10 +203,20 @@ impl Intake {
             return Err(Refusal::no_room());
         }
         let verify_by = arrival.verify_by;
+        let tier = match &arrival.presented {
+            Presented::Principal(Principal::Agent { tier, .. }) => tier.clone(),
+            _ => None,
+        };
         let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
         let mut acceptance = self.judge(envelope).await?;
+        if let Some(rates) = &self.rates {
+            match origin {
+                Origin::Submission => rates.submission(&sender, tier.as_deref())?,
+                _ => rates.foreign(sender.domain())?,
+            }
+        }
         // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
         // What few messages need is boxed, so that the others do not carry it about.
         if origin == Origin::Peer

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::admission::Shed;
+use crate::auth::OverRate;
 use crate::protocol::{ErrorCode, MessageFault};
 use crate::store::StoreError;
 
@@ -27,6 +28,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// What only the log may say.
     pub cause: Option<String>,
+    /// The limit that was reached.
+    pub rate: Option<OverRate>,
     /// Whether it is turned away only because too much comes: there may be very many of these.
     pub shed: bool,
 }
@@ -41,6 +44,7 @@ impl Refusal {
             details: None,
             retry_after: None,
             cause: None,
+            rate: None,
             shed: false,
         }
     }
@@ -110,6 +114,16 @@ impl From<Shed> for Refusal {
             retry_after: Some(shed.retry_after),
             shed: true,
             ..Self::new(ErrorCode::TemporaryFailure)
+        }
+    }
+}
+
+impl From<OverRate> for Refusal {
+    fn from(over: OverRate) -> Self {
+        Self {
+            retry_after: Some(over.retry_after),
+            rate: Some(over),
+            ..Self::new(ErrorCode::RateLimitExceeded)
         }
     }
 }

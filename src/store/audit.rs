@@ -128,7 +128,13 @@ impl Store {
             let (at, n) = (at.as_millis(), *n);
             condition(
                 " AND (at > ? OR (at = ? AND (n > ? OR (n = ? AND chain > ?))))",
-                vec![at.into(), at.into(), n.into(), n.into(), chain.as_str().into()],
+                vec![
+                    at.into(),
+                    at.into(),
+                    n.into(),
+                    n.into(),
+                    chain.as_str().into(),
+                ],
             );
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -149,10 +155,12 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<AuditRow>, StoreError> {
         let mut reader = self.reader().await?;
-        let statement = Statement::new(format!("{SELECT} WHERE chain = ? AND n > ? ORDER BY n LIMIT ?"))
-            .bind(chain)
-            .bind(after)
-            .bind(limit);
+        let statement = Statement::new(format!(
+            "{SELECT} WHERE chain = ? AND n > ? ORDER BY n LIMIT ?"
+        ))
+        .bind(chain)
+        .bind(after)
+        .bind(limit);
         let rows = reader.rows(statement).await?;
         Ok(rows.iter().map(entry).collect::<sqlx::Result<_>>()?)
     }
@@ -196,7 +204,10 @@ impl Verb for Append {
                 row.hash.as_slice().into(),
             ]
         });
-        let insert = Insert::new("INSERT INTO audit (chain, n, at, entry, hash)", rows.collect());
+        let insert = Insert::new(
+            "INSERT INTO audit (chain, n, at, entry, hash)",
+            rows.collect(),
+        );
         tx.insert(insert).await
     }
 }

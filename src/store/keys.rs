@@ -112,28 +112,29 @@ impl Store {
             .collect::<sqlx::Result<_>>()?)
     }
 
-    /// Gives an agent a new key; the others end at `others_end` unless they end before.
+    /// Gives an agent a new key in place of one, which ends at `ends` unless it ends before; where
+    /// none is named, of all. Answers whether there was such a key. The new key is good for what the
+    /// named one was.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn rotate_key(
         &self,
-        agent: i64,
+        (agent, old): (i64, Option<String>),
         new: NewKey,
-        others_end: Timestamp,
+        ends: Timestamp,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.0
-            .committing
-            .commit(RotateKey {
-                agent,
-                new,
-                others_end,
-                now,
-            })
-            .await?;
+    ) -> Result<bool, StoreError> {
+        let rotation = RotateKey {
+            agent,
+            old,
+            new,
+            ends,
+            now,
+        };
+        let rotated = self.0.committing.commit(rotation).await?;
         self.0.keys.invalidate_all();
-        Ok(())
+        Ok(rotated)
     }
 
     /// Gives an agent one more key. Answers whether it had room for one: there are at most
@@ -212,27 +213,42 @@ pub(super) async fn insert(
 
 struct RotateKey {
     agent: i64,
+    old: Option<String>,
     new: NewKey,
-    others_end: Timestamp,
+    ends: Timestamp,
     now: Timestamp,
 }
 
 impl Verb for RotateKey {
-    type Answer = ();
+    type Answer = bool;
 
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
-    ) -> sqlx::Result<()> {
-        let end = Statement::new(
-            "UPDATE api_keys SET expires_at = ? WHERE agent = ? AND (expires_at IS NULL OR expires_at > ?)",
-        )
-        .bind(self.others_end.as_millis())
+    ) -> sqlx::Result<bool> {
+        let mut new = self.new.clone();
+        let mut condition = String::new();
+        if let Some(old) = &self.old {
+            let find = Statement::new(format!("{SELECT} WHERE k.agent = ? AND k.id = ?"))
+                .bind(self.agent)
+                .bind(old.as_str());
+            let Some(row) = tx.row(find).await? else {
+                return Ok(false);
+            };
+            new.grant = key(&row)?.grant;
+            condition.push_str(" AND id = ?");
+        }
+        let end = Statement::new(format!(
+            "UPDATE api_keys SET expires_at = ? WHERE agent = ? AND (expires_at IS NULL OR expires_at > ?){condition}",
+        ))
+        .bind(self.ends.as_millis())
         .bind(self.agent)
-        .bind(self.others_end.as_millis());
+        .bind(self.ends.as_millis())
+        .bind_all(self.old.as_deref());
         tx.run(end).await?;
-        insert(tx, self.agent, &self.new, self.now).await
+        insert(tx, self.agent, &new, self.now).await?;
+        Ok(true)
     }
 }
 
@@ -250,7 +266,8 @@ impl Verb for AddKey {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
-        let count = Statement::new("SELECT count(*) FROM api_keys WHERE agent = ?").bind(self.agent);
+        let count =
+            Statement::new("SELECT count(*) FROM api_keys WHERE agent = ?").bind(self.agent);
         let held = match tx.row(count).await? {
             Some(row) => row.int(0)?,
             None => 0,

@@ -63,7 +63,11 @@ impl Store {
     pub async fn find_staff_key(&self, id: &str) -> Result<Option<StaffKey>, StoreError> {
         let mut reader = self.reader().await?;
         let statement = Statement::new(format!("{SELECT} WHERE id = ?")).bind(id);
-        reader.row(statement).await?.map(|row| key(&row)).transpose()
+        reader
+            .row(statement)
+            .await?
+            .map(|row| key(&row))
+            .transpose()
     }
 
     /// All keys, oldest first, at most a thousand.
@@ -112,7 +116,9 @@ impl Verb for Create {
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let new = &self.0;
-        let count = tx.row(Statement::new("SELECT count(*) FROM staff_keys")).await?;
+        let count = tx
+            .row(Statement::new("SELECT count(*) FROM staff_keys"))
+            .await?;
         if count.map_or(Ok(0), |row| row.int(0))? >= MOST {
             return Ok(false);
         }

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, InboxQuery,
-    ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter, Replies,
-    RetentionRules, Store, StoreLock, StoreOptions, Take, backup, open, restore, verify,
+    Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, Grant,
+    InboxQuery, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter,
+    Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, backup, open, restore, verify,
 };
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl, Secret};
@@ -225,6 +225,7 @@ fn new_agent(name: &str) -> NewAgent {
         key: NewKey {
             id: format!("key-of-{name}"),
             hash: vec![1; 32],
+            grant: Grant::default(),
         },
         token: None,
         now: Timestamp::from_millis(NOW),

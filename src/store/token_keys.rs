@@ -24,8 +24,7 @@ pub struct TokenKey {
     pub ends_at: Timestamp,
 }
 
-const SELECT: &str =
-    "SELECT id, sealed, public, created_at, signs_until, ends_at FROM token_keys";
+const SELECT: &str = "SELECT id, sealed, public, created_at, signs_until, ends_at FROM token_keys";
 
 impl Store {
     /// The keys that are not over, the newest first.

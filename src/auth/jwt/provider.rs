@@ -24,7 +24,7 @@ pub(super) fn install() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
         // Another one can only have been installed by another crate of this process; there is none.
-        drop(PROVIDER.install_default());
+        let _ = PROVIDER.install_default();
     });
 }
 

@@ -1,10 +1,12 @@
 //! Kinds that are numbers, words and switches.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::{Misfit, Scalar};
+use super::{Kind, Misfit, Presence, Scalar};
+use crate::config::document::{Node, Shape};
 use crate::config::reading::Reading;
 use crate::config::units::{Rate, Size, Span};
 
@@ -148,6 +150,59 @@ impl Scalar for Pace {
 
     fn parse(text: &str, _: &Reading<'_>) -> Result<Rate, Misfit> {
         text.parse().map_err(|_| Misfit::Form)
+    }
+}
+
+/// Rates by name.
+pub(in crate::config) struct Paces;
+
+impl Kind for Paces {
+    type Value = BTreeMap<String, Rate>;
+    const PRESENCE: Presence = Presence::Optional;
+    const STRUCTURED: bool = true;
+
+    fn noun() -> String {
+        "rates by name".to_owned()
+    }
+
+    fn example() -> String {
+        "{ bulk: 5000/s, trial: 10/m }".to_owned()
+    }
+
+    fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self::Value> {
+        if !matches!(node.shape, Shape::Map(_)) {
+            let text = format!("must be {}, such as `{}`", Self::noun(), Self::example());
+            return reading.refuse(node, text);
+        }
+        let fits = |name: &str| {
+            (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        let mut all = Some(BTreeMap::new());
+        for entry in node.entries() {
+            let rate = match fits(&entry.key) {
+                true => <Pace as Kind>::read(&entry.value, reading),
+                false => reading.refuse(
+                    &entry.value,
+                    format!(
+                        "{:?} is no name: 1 to 64 of letters, digits, . _ and -",
+                        entry.key
+                    ),
+                ),
+            };
+            match (&mut all, rate) {
+                (Some(all), Some(rate)) => drop(all.insert(entry.key.clone(), rate)),
+                // Every one is looked at before one that failed fails the map.
+                _ => all = None,
+            }
+        }
+        all
+    }
+
+    fn absent() -> Option<Self::Value> {
+        Some(BTreeMap::new())
     }
 }
 

@@ -8,11 +8,12 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::request_id::RequestId;
 use super::server::BodyFault;
+use crate::auth::OverRate;
 use crate::protocol::{ErrorBody, ErrorCode, Timestamp};
 
 /// When a caller should come again if the refusal does not say.
@@ -33,6 +34,7 @@ struct More {
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
     cause: Option<String>,
+    rate: Option<OverRate>,
     shed: bool,
 }
 
@@ -70,6 +72,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         self.with(|more| more.retry_after = Some(wait))
+    }
+
+    /// Says which limit was reached: 429 with `RateLimit` and `RateLimit-Policy`.
+    #[must_use]
+    pub fn over_rate(self, rate: OverRate) -> Self {
+        self.retry_after(rate.retry_after)
+            .with(|more| more.rate = Some(rate))
     }
 
     /// Names the methods that are allowed (405).
@@ -136,11 +145,35 @@ impl ApiError {
             }
             _ => {}
         }
+        if let Some(rate) = more.and_then(|more| more.rate) {
+            for (name, value) in rate_headers(&rate) {
+                headers.insert(name, value);
+            }
+        }
         if let Some(methods) = more.and_then(|more| more.allow.as_ref()) {
             headers.insert(header::ALLOW, methods.clone());
         }
         answer
     }
+}
+
+/// How much a limit allows and when it has room again, as the IETF's draft on rate limit headers has it.
+fn rate_headers(rate: &OverRate) -> [(HeaderName, HeaderValue); 2] {
+    let value =
+        |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let (name, quota) = (rate.name, rate.quota);
+    let window = whole_seconds(rate.window);
+    let wait = whole_seconds(rate.retry_after);
+    [
+        (
+            HeaderName::from_static("ratelimit-policy"),
+            value(format!("\"{name}\";q={quota};w={window}")),
+        ),
+        (
+            HeaderName::from_static("ratelimit"),
+            value(format!("\"{name}\";r=0;t={wait}")),
+        ),
+    ]
 }
 
 fn whole_seconds(wait: Duration) -> u64 {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -19,7 +19,8 @@ use super::request_id::RequestId;
 use super::server::Connection;
 use super::{Api, Shared};
 use crate::admission::Entry;
-use crate::auth::{Authenticator, Presented};
+use crate::auth::audit::{Event, Outcome, actor};
+use crate::auth::{Access, Authenticator, Denial, Presented};
 use crate::envelope::Principal;
 use crate::protocol::{Address, ErrorCode, Timestamp};
 
@@ -27,7 +28,7 @@ const ADMIN_KEY: &str = "x-admin-key";
 /// Bodies of everything but messages are small.
 const SMALL_BODY: usize = 256 * 1024;
 
-/// What the caller showed of itself, good or not.
+/// What the caller showed of itself, good or not, where that is enough for the route.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) Presented);
 
@@ -35,15 +36,89 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        Ok(Self(presented(&parts.headers, &api.auth).await?))
+        match parts.extensions.get::<Presented>() {
+            Some(presented) => Ok(Self(presented.clone())),
+            None => Ok(Self(authorised(parts, api).await?)),
+        }
+    }
+}
+
+/// What the caller showed, if the route lets it in. Who is turned away is noted, and waits where
+/// that happens often.
+pub(super) async fn authorised(parts: &Parts, api: &Shared) -> Result<Presented, ApiError> {
+    let access = route_access(parts, api)?;
+    let client = client(parts)?.client.ip();
+    if access.is_for_staff() && !api.admin.admits(api.door, client) {
+        return Err(turned_away(parts, api, ("auth.address", ErrorCode::AccessDenied)).await);
+    }
+    let presented = presented(&parts.headers, &api.auth).await?;
+    let denied = match access.check(&presented) {
+        Ok(()) => return Ok(presented),
+        Err(Denial::Unknown) => ErrorCode::AuthenticationFailed,
+        Err(Denial::Forbidden) => ErrorCode::AccessDenied,
+    };
+    let what = match presented {
+        // Who forgets its key guesses nothing.
+        Presented::Nothing => return Err(ApiError::new(denied)),
+        Presented::Invalid => "auth.failed",
+        Presented::Principal(principal) => {
+            let subject = parts.uri.path();
+            let event = Event::new("auth.denied", actor(&principal), subject, Outcome::Denied);
+            api.audit.note(with_request(event, parts));
+            return Err(ApiError::new(denied));
+        }
+    };
+    Err(turned_away(parts, api, (what, denied)).await)
+}
+
+/// What the route asks. One that is in no table is shut.
+fn route_access(parts: &Parts, api: &Shared) -> Result<Access, ApiError> {
+    let path = parts.extensions.get::<MatchedPath>();
+    let access = path.and_then(|path| api.table.access(&parts.method, path.as_str()));
+    access.ok_or_else(|| ApiError::internal("a route without a declared permission"))
+}
+
+/// Notes a wrong credential, and answers when it may be told.
+pub(super) async fn turned_away(
+    parts: &Parts,
+    api: &Shared,
+    (what, code): (&str, ErrorCode),
+) -> ApiError {
+    let event = Event::new(
+        what,
+        "anonymous".to_owned(),
+        parts.uri.path(),
+        Outcome::Denied,
+    );
+    let event = with_request(event, parts);
+    let remote = event.remote;
+    api.audit.note(event);
+    let Some(remote) = remote else {
+        return ApiError::new(code);
+    };
+    match api.guesses.wrong(remote).await {
+        Ok(()) => ApiError::new(code),
+        Err(too_many) => {
+            ApiError::new(ErrorCode::RateLimitExceeded).retry_after(too_many.retry_after)
+        }
+    }
+}
+
+/// Says of an event in which request it happened.
+pub(super) fn with_request(event: Event, parts: &Parts) -> Event {
+    let id = parts.extensions.get::<RequestId>();
+    match (id, client(parts)) {
+        (Some(id), Ok(connection)) => event.in_request(id.as_str(), connection.client.ip()),
+        _ => event,
     }
 }
 
 async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presented, ApiError> {
     if let Some(key) = headers.get(ADMIN_KEY) {
-        return Ok(key
-            .to_str()
-            .map_or(Presented::Invalid, |key| auth.operator(key)));
+        let Ok(key) = key.to_str() else {
+            return Ok(Presented::Invalid);
+        };
+        return Ok(auth.staff(key).await?);
     }
     match bearer(headers) {
         None => Ok(Presented::Nothing),
@@ -78,27 +153,6 @@ impl FromRequestParts<Shared> for Known {
             Presented::Principal(principal) => Ok(Self(principal)),
             Presented::Nothing | Presented::Invalid => {
                 Err(ApiError::new(ErrorCode::AuthenticationFailed))
-            }
-        }
-    }
-}
-
-/// The operator, calling from where operators may call from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operator;
-
-impl FromRequestParts<Shared> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        if !api.admin.admits(api.door, client(parts)?.client.ip()) {
-            return Err(ApiError::new(ErrorCode::AccessDenied));
-        }
-        match Caller::from_request_parts(parts, api).await?.0 {
-            Presented::Principal(Principal::Operator) => Ok(Self),
-            Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
-            Presented::Principal(_) | Presented::Invalid => {
-                Err(ApiError::new(ErrorCode::AccessDenied))
             }
         }
     }

@@ -304,7 +304,7 @@ async fn find(api: &super::Api, principal: &Principal, id: &str) -> Result<Vec<T
 
 pub(super) fn party(principal: &Principal) -> Party {
     match principal {
-        Principal::Operator => Party::Operator,
+        Principal::Staff { .. } => Party::Operator,
         Principal::Agent { id, address, .. } => Party::Agent {
             id: *id,
             key: address.key(),

@@ -3,6 +3,7 @@
 mod admin;
 mod admit;
 mod agent_cursor;
+mod auth;
 mod batch;
 mod capabilities;
 mod cursor;
@@ -18,6 +19,7 @@ mod refused;
 pub mod request_id;
 mod routes;
 pub mod server;
+mod staffed;
 mod trace;
 mod view;
 
@@ -30,7 +32,8 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auth::Authenticator;
+use crate::auth::audit::Audit;
+use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
@@ -39,8 +42,8 @@ use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
 pub use health::Health;
-pub use routes::route_reference;
 use routes::RouteTable;
+pub use routes::{Row, route_reference, route_table};
 
 /// The handles of this endpoint.
 #[derive(Clone)]
@@ -73,6 +76,12 @@ pub struct Api {
     pub discovery: Discovery,
     /// What our own domains say about this gateway.
     pub published: Arc<Advertisement>,
+    /// Where what was done is written down.
+    pub audit: Audit,
+    /// Holds up those who guess.
+    pub guesses: Guesses,
+    /// The names of the sets of limits that a key can have.
+    pub tiers: Arc<[String]>,
 }
 
 /// What handlers get: a handle that is cheap to pass on.
@@ -122,9 +131,12 @@ impl AdminGate {
 
 /// Every route of the public listener and, with `/v1/admin`, of the operators'.
 pub fn router(api: Api, health: Health, door: Door) -> Router {
-    let (router, table) = routes::all().finish();
-    router
-        .with_state(Arc::new(AtDoor { api, door, table }))
+    let routes = routes::all();
+    let table = routes.table();
+    let shared: Shared = Arc::new(AtDoor { api, door, table });
+    routes
+        .finish(shared.clone())
+        .with_state(shared)
         .merge(health::public(health))
 }
 

@@ -26,6 +26,7 @@ use tower::layer::layer_fn;
 
 use super::error::ApiError;
 use super::server::Connection;
+use crate::auth::OverRate;
 use crate::clock::{Clock, Ticks};
 use crate::net::network_of;
 use crate::protocol::ErrorCode;
@@ -39,6 +40,7 @@ type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, Ticks, NoOpMiddlew
 #[derive(Clone)]
 pub struct AddressRate {
     limiter: Arc<Limiter>,
+    quota: (NonZeroU32, Duration),
     clock: Clock,
 }
 
@@ -51,7 +53,11 @@ impl AddressRate {
             .expect("a nanosecond at least")
             .allow_burst(count);
         let limiter = Arc::new(Limiter::dashmap_with_clock(quota, Ticks::of(clock.clone())));
-        Self { limiter, clock }
+        Self {
+            limiter,
+            quota: (count, period),
+            clock,
+        }
     }
 
     /// Puts the limit in front of every route of `router`.
@@ -108,8 +114,15 @@ where
         let checked = connection.map_or(Ok(()), |it| self.rate.check(it.client.ip()));
         match checked {
             Ok(()) => Box::pin(self.inner.call(request)),
-            Err(wait) => {
-                let error = ApiError::new(ErrorCode::RateLimitExceeded).retry_after(wait);
+            Err(retry_after) => {
+                let (count, window) = self.rate.quota;
+                let rate = OverRate {
+                    name: "address",
+                    quota: count.get(),
+                    window,
+                    retry_after,
+                };
+                let error = ApiError::new(ErrorCode::RateLimitExceeded).over_rate(rate);
                 Box::pin(std::future::ready(Ok(error.into_response())))
             }
         }

@@ -23,6 +23,9 @@ impl From<Refusal> for ApiError {
         if let Some(wait) = refusal.retry_after {
             error = error.retry_after(wait);
         }
+        if let Some(rate) = refusal.rate {
+            error = error.over_rate(rate);
+        }
         if let Some(cause) = refusal.cause {
             error = error.cause(cause);
         }

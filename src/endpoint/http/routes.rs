@@ -11,15 +11,19 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
+use super::staffed::staffed;
 use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace};
 use crate::auth::{Access, Permission};
 
 /// What a route asks.
 #[derive(Debug, Clone, Copy)]
-struct Row {
-    method: &'static str,
-    path: &'static str,
-    access: Access,
+pub struct Row {
+    /// Its method.
+    pub method: &'static str,
+    /// Its path, with names in braces.
+    pub path: &'static str,
+    /// What it asks of its caller.
+    pub access: Access,
 }
 
 /// What every route asks of its caller.
@@ -43,6 +47,7 @@ impl RouteTable {
 /// Routes with what they ask.
 pub(super) struct Routes {
     router: Router<Shared>,
+    staff: Router<Shared>,
     rows: Vec<Row>,
 }
 
@@ -50,6 +55,7 @@ impl Routes {
     pub(super) fn new() -> Self {
         Self {
             router: Router::new(),
+            staff: Router::new(),
             rows: Vec::new(),
         }
     }
@@ -97,7 +103,11 @@ impl Routes {
         H: Handler<T, Shared>,
         T: 'static,
     {
-        self.router = self.router.route(path, on(filter, handler));
+        let router = match access.is_for_staff() {
+            true => &mut self.staff,
+            false => &mut self.router,
+        };
+        *router = std::mem::take(router).route(path, on(filter, handler));
         self.rows.push(Row {
             method,
             path,
@@ -106,13 +116,19 @@ impl Routes {
         self
     }
 
-    /// The routes, and what they ask.
-    pub(super) fn finish(self) -> (Router<Shared>, RouteTable) {
+    /// What they ask.
+    pub(super) fn table(&self) -> RouteTable {
         let mut table: HashMap<_, Vec<Row>> = HashMap::new();
-        for row in self.rows {
-            table.entry(row.path).or_default().push(row);
+        for row in &self.rows {
+            table.entry(row.path).or_default().push(*row);
         }
-        (self.router, RouteTable(table))
+        RouteTable(table)
+    }
+
+    /// The routes; those of staff let nobody else in.
+    pub(super) fn finish(self, shared: Shared) -> Router<Shared> {
+        let around = axum::middleware::from_fn_with_state(shared, staffed);
+        self.router.merge(self.staff.route_layer(around))
     }
 }
 
@@ -145,7 +161,11 @@ fn open(routes: Routes) -> Routes {
             inbox::acknowledge,
         )
         .get("/v1/discovery/agents", Public, discovery::all)
-        .get("/v1/discovery/agents/{domain}", Public, discovery::of_domain)
+        .get(
+            "/v1/discovery/agents/{domain}",
+            Public,
+            discovery::of_domain,
+        )
         .get(
             "/v1/capabilities/{domain}",
             Open(Discover),
@@ -279,7 +299,7 @@ fn operations(routes: Routes) -> Routes {
 /// Who else may do what, and what they did.
 fn staff(routes: Routes) -> Routes {
     use Access::Staff;
-    use Permission::ManageStaff;
+    use Permission::{ManageStaff, ReadAudit};
     routes
         .post("/v1/admin/staff", Staff(ManageStaff), admin::staff::create)
         .get("/v1/admin/staff", Staff(ManageStaff), admin::staff::list)
@@ -288,6 +308,18 @@ fn staff(routes: Routes) -> Routes {
             Staff(ManageStaff),
             admin::staff::revoke,
         )
+        .get("/v1/admin/audit", Staff(ReadAudit), admin::audit::list)
+        .get(
+            "/v1/admin/audit/verify",
+            Staff(ReadAudit),
+            admin::audit::verify,
+        )
+}
+
+/// Every route with what it asks.
+#[must_use]
+pub fn route_table() -> Vec<Row> {
+    all().rows
 }
 
 /// The table of routes as a part of a page in Markdown.

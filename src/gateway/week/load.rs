@@ -12,12 +12,12 @@ use super::DAY;
 use super::ledger::End;
 use super::world::World;
 use crate::auth::Presented;
-use crate::envelope::Principal;
+use crate::envelope::{Principal, Scopes};
 use crate::intake::{Arrival, Taken};
 use crate::protocol::{Address, AgentName, Bounce, Domain, MessageId, Timestamp};
 use crate::store::{
-    AgentSettings, Created, DeliveryMode, InboxItem, InboxQuery, NewAgent, NewKey, ReadFilter,
-    Replies, Store, Take,
+    AgentSettings, Created, DeliveryMode, Grant, InboxItem, InboxQuery, NewAgent, NewKey,
+    ReadFilter, Replies, Store, Take,
 };
 
 /// The numbers of our agents.
@@ -65,6 +65,7 @@ async fn register(
         key: NewKey {
             id: Uuid::new_v4().to_string(),
             hash: vec![1; 32],
+            grant: Grant::default(),
         },
         token: None,
         now,
@@ -220,6 +221,8 @@ impl World {
                 id: self.agents.alice,
                 address: sender,
                 key_id: "k".to_owned(),
+                scopes: Scopes::ALL,
+                tier: None,
             })
         } else {
             Presented::Nothing

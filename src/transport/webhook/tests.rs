@@ -29,7 +29,9 @@ use crate::net::{
     AddressFilter, Asked, DnsFault, GuardOptions, MailExchange, Plain, Resolver, Times, TlsVersions,
 };
 use crate::protocol::{AgentName, Domain, Limits, Message, MessageId, Profile, Timestamp};
-use crate::store::{self, AgentChange, Created, NewAgent, NewKey, StoreOptions, StoredMessage};
+use crate::store::{
+    self, AgentChange, Created, Grant, NewAgent, NewKey, StoreOptions, StoredMessage,
+};
 use crate::telemetry::Metrics;
 
 const NOW: i64 = 1_800_000_000_000;
@@ -195,6 +197,7 @@ impl Bench {
             key: NewKey {
                 id: "key".to_owned(),
                 hash: vec![1; 32],
+                grant: Grant::default(),
             },
             token: None,
             now: Timestamp::from_millis(NOW),

@@ -1,22 +1,17 @@
 //! `/v1/admin/agents` and `/v1/agents/register`: local agents and their keys.
 
-use std::time::Duration;
-
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::form::{AgentForm, address, fresh, signing};
 use crate::auth::{IssuedKey, KeyKind, NamePattern};
 use crate::endpoint::http::error::ApiError;
-use crate::endpoint::http::extract::{Gate, Json, Operator, Params, bearer, invalid_field, span};
+use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
-use crate::store::{Agent, AgentChange, Created, DeliveryMode, NewAgent, NewKey, Replies};
-
-const DEFAULT_OVERLAP: Duration = Duration::from_secs(3_600);
-const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 86_400);
+use crate::store::{Agent, AgentChange, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies};
 
 #[derive(Serialize)]
 pub(crate) struct OneAgent {
@@ -53,6 +48,19 @@ struct ShownOnce {
     webhook_secret: Option<String>,
 }
 
+impl OneAgent {
+    /// An agent with a key that is shown this once.
+    pub(super) fn with_key(agent: &Agent, key: String) -> Self {
+        let once = ShownOnce {
+            api_key: Some(key),
+            ..ShownOnce::default()
+        };
+        Self {
+            agent: AgentView::with(agent, once),
+        }
+    }
+}
+
 impl AgentView {
     fn of(agent: &Agent) -> Self {
         Self::with(agent, ShownOnce::default())
@@ -83,7 +91,6 @@ impl AgentView {
 /// `POST /v1/admin/agents`
 pub(crate) async fn create(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<AgentForm>,
 ) -> Result<(StatusCode, Answer<OneAgent>), ApiError> {
     let name = address(form.address.as_deref(), &api.main_domain, |domain| {
@@ -141,6 +148,7 @@ async fn register(
         key: NewKey {
             id: key.id,
             hash: key.hash,
+            grant: Grant::default(),
         },
         token,
         now: api.clock.now(),
@@ -182,11 +190,7 @@ pub(crate) struct AgentList {
 }
 
 /// `GET /v1/admin/agents`
-pub(crate) async fn list(
-    State(api): Gate,
-    _operator: Operator,
-    params: Params,
-) -> Result<Answer<AgentList>, ApiError> {
+pub(crate) async fn list(State(api): Gate, params: Params) -> Result<Answer<AgentList>, ApiError> {
     let limit = params.number("limit", 1..=1000, 100)?;
     let after = agent_cursor::read(&params)?;
     let mut agents = api.store.list_agents(after.as_ref(), limit + 1).await?;
@@ -206,7 +210,6 @@ pub(crate) async fn list(
 /// `GET /v1/admin/agents/{address}`
 pub(crate) async fn show(
     State(api): Gate,
-    _operator: Operator,
     Path(address): Path<String>,
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
@@ -218,7 +221,6 @@ pub(crate) async fn show(
 /// `PATCH /v1/admin/agents/{address}`
 pub(crate) async fn change(
     State(api): Gate,
-    _operator: Operator,
     Path(address): Path<String>,
     Json(form): Json<AgentForm>,
 ) -> Result<Answer<OneAgent>, ApiError> {
@@ -258,7 +260,6 @@ pub(crate) async fn change(
 /// `DELETE /v1/admin/agents/{address}`
 pub(crate) async fn remove(
     State(api): Gate,
-    _operator: Operator,
     Path(address): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let agent = find(&api, &address).await?;
@@ -268,55 +269,9 @@ pub(crate) async fn remove(
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rotation {
-    #[serde(default)]
-    overlap: Option<String>,
-}
-
-/// `POST /v1/admin/agents/{address}/rotate-key`
-pub(crate) async fn rotate_key(
-    State(api): Gate,
-    _operator: Operator,
-    Path(address): Path<String>,
-    Json(rotation): Json<Rotation>,
-) -> Result<Answer<OneAgent>, ApiError> {
-    let overlap = match rotation.overlap.as_deref() {
-        None => DEFAULT_OVERLAP,
-        Some(text) => span(text)
-            .filter(|overlap| *overlap <= LONGEST_OVERLAP)
-            .ok_or_else(|| {
-                invalid_field("overlap", "must be a time span such as 1h, at most 30d")
-            })?,
-    };
-    let agent = find(&api, &address).await?;
-    let key = IssuedKey::generate(KeyKind::Agent);
-    let now = api.clock.now();
-    api.store
-        .rotate_key(
-            agent.id,
-            NewKey {
-                id: key.id,
-                hash: key.hash,
-            },
-            now.plus(overlap),
-            now,
-        )
-        .await?;
-    let once = ShownOnce {
-        api_key: Some(key.secret),
-        ..ShownOnce::default()
-    };
-    Ok(Answer(OneAgent {
-        agent: AgentView::with(&agent, once),
-    }))
-}
-
 /// `POST /v1/admin/agents/{address}/rotate-webhook-secret`
 pub(crate) async fn rotate_webhook_secret(
     State(api): Gate,
-    _operator: Operator,
     Path(address): Path<String>,
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
@@ -337,55 +292,8 @@ pub(crate) async fn rotate_webhook_secret(
     }))
 }
 
-#[derive(Serialize)]
-pub(crate) struct KeyList {
-    keys: Vec<KeyView>,
-}
-
-#[derive(Serialize)]
-struct KeyView {
-    id: String,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-}
-
-/// `GET /v1/admin/agents/{address}/keys`
-pub(crate) async fn keys(
-    State(api): Gate,
-    _operator: Operator,
-    Path(address): Path<String>,
-) -> Result<Answer<KeyList>, ApiError> {
-    let agent = find(&api, &address).await?;
-    let keys = api
-        .store
-        .list_keys(agent.id)
-        .await?
-        .into_iter()
-        .map(|key| KeyView {
-            id: key.id,
-            created_at: key.created_at,
-            expires_at: key.expires_at,
-        });
-    Ok(Answer(KeyList {
-        keys: keys.collect(),
-    }))
-}
-
-/// `DELETE /v1/admin/agents/{address}/keys/{key_id}`
-pub(crate) async fn revoke_key(
-    State(api): Gate,
-    _operator: Operator,
-    Path((address, key)): Path<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    let agent = find(&api, &address).await?;
-    match api.store.revoke_key(agent.id, key).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::new(ErrorCode::NotFound)),
-    }
-}
-
 /// The registered agent of a name or address.
-async fn find(api: &Api, text: &str) -> Result<Agent, ApiError> {
+pub(super) async fn find(api: &Api, text: &str) -> Result<Agent, ApiError> {
     let full = if text.contains('@') {
         text.to_owned()
     } else {

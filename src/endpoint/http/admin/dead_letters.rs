@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::steps::{Parties, StepView, all_or_some, parsed, position};
 use crate::endpoint::http::cursor;
 use crate::endpoint::http::error::ApiError;
-use crate::endpoint::http::extract::{Gate, Json, Operator, Params, invalid_field};
+use crate::endpoint::http::extract::{Gate, Json, Params, invalid_field};
 use crate::endpoint::http::view::full_message;
 use crate::protocol::{ErrorCode, Timestamp};
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetters, Position, StoredMessage};
@@ -134,7 +134,6 @@ fn filter<'a>(field: impl Fn(&str) -> Option<&'a str>) -> Result<DeadLetterFilte
 /// `GET /v1/admin/dead-letters`
 pub(crate) async fn list(
     State(api): Gate,
-    _operator: Operator,
     params: Params,
 ) -> Result<Answer<DeadLetterList>, ApiError> {
     let limit = params.number("limit", 1..=1000, 100)?;
@@ -159,7 +158,6 @@ pub(crate) async fn list(
 /// `GET /v1/admin/dead-letters/{id}`
 pub(crate) async fn show(
     State(api): Gate,
-    _operator: Operator,
     Path(id): Path<String>,
 ) -> Result<Answer<DeadLetterView>, ApiError> {
     let (letter, message) = api
@@ -173,7 +171,6 @@ pub(crate) async fn show(
 /// `DELETE /v1/admin/dead-letters/{id}`
 pub(crate) async fn remove(
     State(api): Gate,
-    _operator: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let which = DeadLetters::Numbered(vec![number(&id)?]);
@@ -187,7 +184,6 @@ pub(crate) async fn remove(
 /// `POST /v1/admin/dead-letters/replay`
 pub(crate) async fn replay(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<DeadLettersForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (which, from) = (form.selection()?, position(form.cursor.as_deref())?);
@@ -198,7 +194,6 @@ pub(crate) async fn replay(
 /// `POST /v1/admin/dead-letters/drop`
 pub(crate) async fn drop_many(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<DeadLettersForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (which, from) = (form.selection()?, position(form.cursor.as_deref())?);

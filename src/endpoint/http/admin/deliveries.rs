@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::steps::{Parties, StepView, all_or_some, parsed, position};
 use crate::endpoint::http::cursor;
 use crate::endpoint::http::error::ApiError;
-use crate::endpoint::http::extract::{Gate, Json, Operator, Params};
+use crate::endpoint::http::extract::{Gate, Json, Params};
 use crate::protocol::{Domain, ErrorCode, Timestamp};
 use crate::store::{QueueFilter, QueueState, QueuedDelivery};
 
@@ -125,7 +125,6 @@ fn destination(text: &str) -> Result<String, &'static str> {
 /// `GET /v1/admin/deliveries`
 pub(crate) async fn list(
     State(api): Gate,
-    _operator: Operator,
     params: Params,
 ) -> Result<Answer<DeliveryList>, ApiError> {
     let limit = params.number("limit", 1..=1000, 100)?;
@@ -144,7 +143,6 @@ pub(crate) async fn list(
 /// `POST /v1/admin/deliveries/hold`
 pub(crate) async fn hold(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<DeliveriesForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (filter, from) = (form.selection()?, position(form.cursor.as_deref())?);
@@ -154,7 +152,6 @@ pub(crate) async fn hold(
 /// `POST /v1/admin/deliveries/release`
 pub(crate) async fn release(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<DeliveriesForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (filter, from) = (form.selection()?, position(form.cursor.as_deref())?);
@@ -165,7 +162,6 @@ pub(crate) async fn release(
 /// `POST /v1/admin/deliveries/retry`
 pub(crate) async fn retry(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<DeliveriesForm>,
 ) -> Result<Answer<StepView>, ApiError> {
     let (filter, from) = (form.selection()?, position(form.cursor.as_deref())?);

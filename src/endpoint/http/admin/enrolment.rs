@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{IssuedKey, KeyKind, NamePattern};
 use crate::endpoint::http::error::ApiError;
-use crate::endpoint::http::extract::{Gate, Json, Operator, invalid_field, span};
+use crate::endpoint::http::extract::{Gate, Json, invalid_field, span};
 use crate::protocol::{Domain, ErrorCode, Timestamp};
 use crate::store::{EnrolmentToken, NewEnrolmentToken};
 
@@ -63,7 +63,6 @@ pub(crate) struct OneToken {
 /// `POST /v1/admin/enrolment-tokens`
 pub(crate) async fn create(
     State(api): Gate,
-    _operator: Operator,
     Json(form): Json<TokenForm>,
 ) -> Result<(StatusCode, Answer<OneToken>), ApiError> {
     let domain = match form.domain.as_deref() {
@@ -125,10 +124,7 @@ pub(crate) struct TokenList {
 }
 
 /// `GET /v1/admin/enrolment-tokens`
-pub(crate) async fn list(
-    State(api): Gate,
-    _operator: Operator,
-) -> Result<Answer<TokenList>, ApiError> {
+pub(crate) async fn list(State(api): Gate) -> Result<Answer<TokenList>, ApiError> {
     let tokens = api.store.list_enrolment_tokens().await?;
     Ok(Answer(TokenList {
         enrolment_tokens: tokens.into_iter().map(TokenView::from).collect(),
@@ -138,7 +134,6 @@ pub(crate) async fn list(
 /// `DELETE /v1/admin/enrolment-tokens/{id}`
 pub(crate) async fn revoke(
     State(api): Gate,
-    _operator: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     match api.store.revoke_enrolment_token(id).await? {

@@ -1,9 +1,12 @@
 //! The admin API: one file a resource.
 
 pub(super) mod agents;
+pub(super) mod audit;
 pub(super) mod dead_letters;
 pub(super) mod deliveries;
 pub(super) mod enrolment;
 pub(super) mod form;
+pub(super) mod keys;
+pub(super) mod staff;
 mod steps;
 pub(super) mod workers;

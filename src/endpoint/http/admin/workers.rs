@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::endpoint::http::extract::{Gate, Operator};
+use crate::endpoint::http::extract::Gate;
 use crate::protocol::Timestamp;
 use crate::store::GatewayRow;
 use crate::telemetry::Status;
@@ -33,7 +33,7 @@ struct GatewayView {
 }
 
 /// `GET /v1/admin/workers`
-pub(crate) async fn list(State(api): Gate, _operator: Operator) -> Answer<WorkerList> {
+pub(crate) async fn list(State(api): Gate) -> Answer<WorkerList> {
     let node = api.node.to_string();
     let view = |row: GatewayRow| GatewayView {
         answers: row.node == node,

@@ -1,0 +1,72 @@
+//! Who may do what, how often, and where it is written down.
+
+use std::sync::Arc;
+
+use super::endless;
+use crate::auth::audit::{Audit, Auditor};
+use crate::auth::{Activity, Authenticator, Guesses, SenderRates, Tokens};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::lifecycle::Stage;
+use crate::store::{Sealer, Store};
+
+/// The name of the only chain of the audit log where one gateway owns the database.
+const ONLY_CHAIN: &str = "main";
+
+/// What credentials are checked with.
+pub(super) struct Credentials {
+    pub(super) auth: Authenticator,
+    pub(super) audit: Audit,
+    pub(super) guesses: Guesses,
+    pub(super) rates: SenderRates,
+    pub(super) tiers: Arc<[String]>,
+    activity: Activity,
+    auditor: Auditor,
+}
+
+impl Credentials {
+    pub(super) fn new(
+        config: &Config,
+        (store, clock): (&Store, &Clock),
+        sealer: Option<&Sealer>,
+        node: uuid::Uuid,
+    ) -> Self {
+        let activity = Activity::default();
+        let issuer = config.gateway_url.to_string();
+        let tokens =
+            sealer.map(|sealer| Tokens::new(store.clone(), sealer.clone(), clock.clone(), issuer));
+        let chain = match store.is_shared() {
+            true => node.to_string(),
+            false => ONLY_CHAIN.to_owned(),
+        };
+        let (audit, auditor) = Audit::new(store.clone(), clock.clone(), chain);
+        let admin_keys = [config.admin.key.reveal()];
+        let (store_, clock_) = (store.clone(), clock.clone());
+        let auth = Authenticator::new(store_, clock_, activity.clone(), admin_keys);
+        let limits = &config.limits;
+        let usual = (&limits.sender_rate, &limits.domain_rate);
+        Self {
+            auth: auth.with_tokens(tokens),
+            audit,
+            guesses: Guesses::new(clock.clone()),
+            rates: SenderRates::new(usual, &limits.tiers, clock.clone()),
+            tiers: limits.tiers.keys().cloned().collect(),
+            activity,
+            auditor,
+        }
+    }
+
+    /// Spawns what writes and what forgets. What is written last is that all others stopped.
+    pub(super) fn spawn(self, (store, clock): (&Store, &Clock), last: &Stage, work: &Stage) {
+        last.spawn("audit", endless(self.auditor.run(last.stop())));
+        work.spawn(
+            "activity",
+            self.activity.run(store.clone(), clock.clone(), work.stop()),
+        );
+        work.spawn("guesses", endless(self.guesses.run(work.stop())));
+        work.spawn("rates", endless(self.rates.run(work.stop())));
+        if let Some(tokens) = self.auth.tokens() {
+            work.spawn("tokens", endless(tokens.clone().run(work.stop())));
+        }
+    }
+}
