@@ -216,6 +216,7 @@ fn queue_rules() -> QueueRules {
         limits: QueueLimits {
             window: 64,
             concurrency: 4,
+            to_gateways: 4,
         },
         bounces: NonZeroU32::new(100).unwrap(),
         delay_notice: None,
