@@ -391,9 +391,21 @@ mod tests {
             (Authenticated, Trust::Local, None),
             (TrustedInternal, Trust::Local, None),
             (Verified, Trust::Trusted, None),
-            (SourceAddress, Trust::Trusted, Some(ErrorCode::SignatureRequired)),
-            (Unsigned, Trust::Unverified, Some(ErrorCode::SignatureRequired)),
-            (Invalid, Trust::Unverified, Some(ErrorCode::SignatureInvalid)),
+            (
+                SourceAddress,
+                Trust::Trusted,
+                Some(ErrorCode::SignatureRequired),
+            ),
+            (
+                Unsigned,
+                Trust::Unverified,
+                Some(ErrorCode::SignatureRequired),
+            ),
+            (
+                Invalid,
+                Trust::Unverified,
+                Some(ErrorCode::SignatureInvalid),
+            ),
             (
                 KeyUnavailable,
                 Trust::Unverified,
@@ -402,7 +414,11 @@ mod tests {
         ] {
             let record = Verification::of(result, "x", &domain);
             assert_eq!(record.trust(), trust, "{result:?}");
-            assert_eq!(SignatureMode::Reject.refusal(&record), refusal, "{result:?}");
+            assert_eq!(
+                SignatureMode::Reject.refusal(&record),
+                refusal,
+                "{result:?}"
+            );
             assert_eq!(SignatureMode::Flag.refusal(&record), None);
             assert_eq!(SignatureMode::Accept.refusal(&record), None);
             let word: &str = result.into();

@@ -63,12 +63,7 @@ enum Doubt {
 impl SenderCheck {
     /// A check that asks `discovery` and believes the certificates of `chains`.
     #[must_use]
-    pub fn new(
-        discovery: Discovery,
-        chains: ClientChains,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(discovery: Discovery, chains: ClientChains, clock: Clock, metrics: Metrics) -> Self {
         let names = NewNames::new(clock.clone());
         Self {
             source: SourceCheck::new(discovery.clone(), names.clone()),
@@ -82,7 +77,12 @@ impl SenderCheck {
 
     /// What is known of the sender of a foreign message, at the latest at `until` of the monotonic
     /// clock: then what could not be found out counts as not known.
-    pub async fn verify(&self, message: &Message, from: Whence<'_>, until: Duration) -> Verification {
+    pub async fn verify(
+        &self,
+        message: &Message,
+        from: Whence<'_>,
+        until: Duration,
+    ) -> Verification {
         let domain = message.sender().domain();
         let verification = match message.signature() {
             Some(raw) => self.by_signature(message, raw, (from, until)).await,

@@ -24,7 +24,10 @@ impl Signing {
     /// Tells what does not fit together.
     pub(super) fn check(&self, reading: &mut Reading<'_>) {
         if self.previous.contains(&self.selector) {
-            let text = format!("names {}, which signs now; a new key needs a new selector", self.selector);
+            let text = format!(
+                "names {}, which signs now; a new key needs a new selector",
+                self.selector
+            );
             reading.fault_of("signing.previous", text);
         }
     }

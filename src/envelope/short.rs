@@ -246,8 +246,14 @@ mod tests {
         let other = Domain::parse("two.test").unwrap();
         for (stored, verification) in [
             (r#"{"r":"r-1"}"#, Verification::authenticated(&domain)),
-            (r#"{"v":"ip","r":"r-1"}"#, Verification::source_address(&domain)),
-            (r#"{"v":"no","r":"r-1","a":"192.0.2.1"}"#, Verification::unsigned(&domain)),
+            (
+                r#"{"v":"ip","r":"r-1"}"#,
+                Verification::source_address(&domain),
+            ),
+            (
+                r#"{"v":"no","r":"r-1","a":"192.0.2.1"}"#,
+                Verification::unsigned(&domain),
+            ),
             (
                 r#"{"v":{"result":"source_address","method":"source_address","domain":"two.test"},"r":"r-1"}"#,
                 Verification::source_address(&other),

@@ -35,9 +35,7 @@ impl SignatureMetrics {
 
     /// A foreign message's sender was looked at.
     pub fn sender_verified(&self, result: &'static str) {
-        self.verifications
-            .get_or_create(&ByResult { result })
-            .inc();
+        self.verifications.get_or_create(&ByResult { result }).inc();
     }
 
     /// A message of ours was to be signed.

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
@@ -155,10 +153,14 @@ fn any_name(leaf: &CertificateDer<'_>) -> Option<ServerName<'static>> {
     use x509_parser::extensions::GeneralName;
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
-    let name = names.value.general_names.iter().find_map(|name| match name {
-        // A wildcard stands for any label.
-        GeneralName::DNSName(name) => Some(name.replace('*', "any")),
-        _ => None,
-    })?;
+    let name = names
+        .value
+        .general_names
+        .iter()
+        .find_map(|name| match name {
+            // A wildcard stands for any label.
+            GeneralName::DNSName(name) => Some(name.replace('*', "any")),
+            _ => None,
+        })?;
     ServerName::try_from(name).ok()
 }

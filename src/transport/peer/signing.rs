@@ -78,7 +78,11 @@ impl Signing {
             }
             Err(why) => {
                 self.0.metrics.signing(why);
-                tracing::debug!(message.id = letter.id.as_str(), reason = why, "sent unsigned");
+                tracing::debug!(
+                    message.id = letter.id.as_str(),
+                    reason = why,
+                    "sent unsigned"
+                );
             }
         }
     }
@@ -200,7 +204,10 @@ mod tests {
         // Two ECDSA signatures of one text are never equal.
         assert_eq!(signed(&signing, &parcel).await, first);
         assert!(counted(&metrics, "kept"));
-        let other = stored(&String::from_utf8_lossy(parcel.message.raw()).replace('1', "2"), 1);
+        let other = stored(
+            &String::from_utf8_lossy(parcel.message.raw()).replace('1', "2"),
+            1,
+        );
         assert_ne!(signed(&signing, &other).await.signature, first.signature);
         // Another key: what waits is signed anew.
         let (anew, ..) = self::signing(RSA);
