@@ -13,9 +13,12 @@ mod certificate;
 mod tests;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::names::NewNames;
@@ -32,6 +35,10 @@ use certificate::CertificateCheck;
 /// How often quiet clients are forgotten.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// Bodies from this size on take long: they are done on threads of their own, a few at a time.
+const LARGE: usize = 256 * 1024;
+const AT_ONCE: usize = 4;
+
 /// Finds out about foreign senders. Cloning is cheap.
 #[derive(Clone)]
 pub struct SenderCheck {
@@ -39,6 +46,7 @@ pub struct SenderCheck {
     source: SourceCheck,
     certificates: CertificateCheck,
     names: NewNames,
+    places: Arc<Semaphore>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -70,6 +78,7 @@ impl SenderCheck {
             certificates: CertificateCheck::new(chains, clock.clone()),
             discovery,
             names,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
             clock,
             metrics,
         }
@@ -136,8 +145,14 @@ impl SenderCheck {
         let asked = self.key(&signature.keyid, domain, from.remote);
         let key = self.clock.within(left, asked).await;
         let key = key.ok_or(Doubt::NoKey("the DNS did not answer in time"))??;
-        let canonical = signature::canonical(message.raw()).map_err(SignatureFault::from)?;
-        Ok(signature::verify(&key, signature, &canonical)?)
+        let signed = (message.raw().clone(), signature.clone());
+        if signed.0.len() < LARGE {
+            return Ok(fits(&key, &signed)?);
+        }
+        let _place = self.places.acquire().await;
+        // Not a task: it computes for a while and ends.
+        let done = tokio::task::spawn_blocking(move || fits(&key, &signed)).await;
+        Ok(done.unwrap_or(Err(SignatureFault::Forged))?)
     }
 
     async fn key(
@@ -201,6 +216,12 @@ impl SenderCheck {
             }
         }
     }
+}
+
+/// Whether this is a signature with this key over this body.
+fn fits(key: &KeyRecord, signed: &(Bytes, SignatureObject)) -> Result<(), SignatureFault> {
+    let canonical = signature::canonical(&signed.0)?;
+    signature::verify(key, &signed.1, &canonical)
 }
 
 impl From<SignatureFault> for Doubt {

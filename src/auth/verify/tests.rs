@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use bytes::Bytes;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair,
 };
@@ -200,6 +199,18 @@ async fn a_signature_that_does_not_hold_is_invalid_wherever_it_comes_from() {
 }
 
 #[tokio::test]
+async fn a_large_body_is_no_exception() {
+    let bench = Bench::new();
+    let signer = signer(P256);
+    bench.publish_key(&signer);
+    let large = body().replace("1.5", &format!("\"{}\"", "x".repeat(1_000_000)));
+    let good = signed(&signer, &large);
+    assert_eq!(bench.result(&good).await, VerificationResult::Verified);
+    let forged = good.replace("xx\"", "xy\"");
+    assert_eq!(bench.result(&forged).await, VerificationResult::Invalid);
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_signature_asks_nobody() {
     let bench = Bench::new();
     let good = signed(&signer(P256), &body());
@@ -323,6 +334,7 @@ impl Authority {
     fn issue(&self, name: &str, usage: Usage) -> Vec<CertificateDer<'static>> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2027, 6, 1);
         params.extended_key_usages = vec![usage];
         vec![params.signed_by(&key, &self.0).unwrap().der().clone()]
     }

@@ -108,8 +108,11 @@ pub(super) fn write(parcel: &Parcel, wire: &WireIdentity, references: References
         recipients: (!says(message, &addresses)).then_some(&addresses[..]),
         in_reply_to: references.in_reply_to,
         workflow_id: references.workflow_id,
-        // A sender of ours can only have written that there is none.
-        signature: Edit::Omit,
+        // `null` says that there is none, and would stand in the way of one.
+        signature: match message.signature() {
+            Some(_) => Edit::Keep,
+            None => Edit::Omit,
+        },
         ..Replace::identity(&wire.id, &wire.key, timestamp)
     };
     Letter {

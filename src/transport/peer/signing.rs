@@ -63,7 +63,9 @@ impl Signing {
 
     /// Signs a letter, where it is to be and can be signed.
     pub(super) async fn sign(&self, parcel: &Parcel, letter: &mut Letter) {
-        if !self.0.domains.contains(parcel.message.sender().domain()) {
+        let message = &parcel.message;
+        let ours = self.0.domains.contains(message.sender().domain());
+        if !ours || message.signature().is_some() {
             return;
         }
         let made = match self.find(parcel, letter) {

@@ -234,6 +234,12 @@ impl Site {
         )
     }
 
+    /// Changes a setting for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the process and waits until it is ready.
     pub async fn run(&mut self) {
         self.launch();

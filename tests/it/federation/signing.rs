@@ -1,0 +1,159 @@
+//! Mail with domain signatures between gateways: signed, forged, and under changing keys.
+
+use std::path::PathBuf;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::site::{FEATURES, Site, World};
+use crate::support::{Agent, amtpd, words};
+
+/// A new key of a domain, published under a selector; gives the file.
+fn key(world: &World, domain: &str, selector: &str, algorithm: &str) -> PathBuf {
+    let file = world.folder.path().join(format!("{domain}-{selector}.key"));
+    let done = amtpd()
+        .args(["key", "generate", "--json", "--algorithm", algorithm])
+        .args(["--selector", selector, "--out"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", words(&done));
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let strings: Vec<&str> = said["records"][0]["strings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part.as_str().unwrap())
+        .collect();
+    let name = format!("{selector}._amtpkey.{domain}");
+    world.dns.set_txt(&name, &strings);
+    file
+}
+
+/// A running gateway that signs under `k1`.
+async fn signing(world: &World, domain: &str, address: &str, algorithm: &str) -> Site {
+    let file = key(world, domain, "k1", algorithm);
+    let file = file.to_str().unwrap();
+    let variables = [
+        ("AMTPD__SIGNING__SELECTOR", "k1"),
+        ("AMTPD__SIGNING__KEY_FILE", file),
+    ];
+    world.start(domain, address, &variables).await
+}
+
+fn verification(mail: &Value) -> (&str, &str, &str) {
+    let record = &mail["sender_verification"];
+    let word = |name: &str| record[name].as_str().unwrap_or("");
+    (word("result"), word("keyid"), word("algorithm"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_mail_is_verified_and_a_forged_one_is_not() {
+    let domains = ["a.test", "b.test", "c.test"];
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &domains);
+    let a = signing(&world, "a.test", "127.0.2.1", "ES256").await;
+    let b = signing(&world, "b.test", "127.0.2.2", "ES256").await;
+    let c = signing(&world, "c.test", "127.0.2.3", "RS256").await;
+    let (alice, bob, carol) = (
+        a.agent("alice").await,
+        b.agent("bob").await,
+        c.agent("carol").await,
+    );
+    // Enough for batches, to two domains: every body is signed for itself.
+    for n in 0..50 {
+        let to = [bob.address.as_str(), carol.address.as_str()];
+        a.send(&alice, &to, json!({ "n": n, "price": 29.99 })).await;
+    }
+    for (site, agent) in [(&b, &bob), (&c, &carol)] {
+        for mail in site.mail(agent, 50).await {
+            assert_eq!(verification(&mail), ("verified", "k1", "ES256"), "{mail}");
+        }
+    }
+    let id = c.send(&carol, &[&bob.address], json!("by RSA")).await;
+    c.reaches(&carol, &id, "delivered").await;
+    let mail = b.mail(&bob, 51).await;
+    assert_eq!(verification(&mail[50]), ("verified", "k1", "RS256"));
+    // A number that cannot be signed goes unsigned, and is believed by its address.
+    let body = json!({ "sender": alice.address, "recipients": [bob.address],
+        "payload": { "n": 9_007_199_254_740_993_u64 } });
+    a.submit(&alice, body).await;
+    let mail = b.mail(&bob, 52).await;
+    assert_eq!(verification(&mail[51]), ("source_address", "", ""));
+    forged(&world, &b, &bob, &mail[0]).await;
+}
+
+/// What others send in alice's name.
+async fn forged(world: &World, b: &Site, bob: &Agent, genuine: &Value) {
+    let mut message = genuine.clone();
+    for added in ["sender_verification", "status", "cursor"] {
+        message.as_object_mut().unwrap().remove(added);
+    }
+    message["recipients"] = json!([bob.address]);
+    let other = |number: u32, change: &dyn Fn(&mut Value)| {
+        let mut message = message.clone();
+        message["idempotency_key"] = json!(format!("01234567-89ab-4cde-8123-{number:012}"));
+        change(&mut message);
+        message
+    };
+    let before = world.dns.queries("K1._amtpkey.a.test");
+    for (at, (body, result)) in [
+        (other(1, &|_| {}), "invalid"),
+        (
+            other(2, &|it| it["signature"]["keyid"] = json!("k9")),
+            "key_unavailable",
+        ),
+        (
+            other(3, &|it| it["signature"]["keyid"] = json!("K1")),
+            "invalid",
+        ),
+        (
+            other(4, &|it| {
+                drop(it.as_object_mut().unwrap().remove("signature"))
+            }),
+            "unsigned",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (status, answer) = b.call(Method::POST, "/v1/messages", None, Some(body)).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+        let mail = b.mail(bob, 53 + at).await;
+        let found = verification(&mail[52 + at]);
+        assert_eq!(found.0, result, "{}", mail[52 + at]);
+    }
+    assert_eq!(world.dns.queries("K1._amtpkey.a.test"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_keys_loses_nothing() {
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test", "b.test"]);
+    let mut a = signing(&world, "a.test", "127.0.2.4", "ES256").await;
+    let mut b = world.start("b.test", "127.0.2.5", &[]).await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.send(&alice, &[&bob.address], json!(0)).await;
+    assert_eq!(verification(&b.mail(&bob, 1).await[0]).1, "k1");
+    // What waits was signed with the old key already.
+    b.kill();
+    for n in 1..=10 {
+        a.send(&alice, &[&bob.address], json!(n)).await;
+    }
+    let id = a.send(&alice, &[&bob.address], json!(11)).await;
+    a.reaches(&alice, &id, "retrying").await;
+    // The new record first, then the switch.
+    let file = key(&world, "a.test", "k2", "ES256");
+    a.kill();
+    a.set("AMTPD__SIGNING__SELECTOR", "k2");
+    a.set("AMTPD__SIGNING__KEY_FILE", file.to_str().unwrap());
+    a.set("AMTPD__SIGNING__PREVIOUS", "[k1]");
+    a.run().await;
+    a.send(&alice, &[&bob.address], json!(12)).await;
+    world.publish("b.test", b.https(), FEATURES);
+    b.run().await;
+    let mail = b.mail(&bob, 13).await;
+    for (n, mail) in mail.iter().enumerate() {
+        let selector = if n == 0 { "k1" } else { "k2" };
+        assert_eq!(mail["payload"], n);
+        assert_eq!(verification(mail), ("verified", selector, "ES256"));
+    }
+}
