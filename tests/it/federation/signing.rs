@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::site::{FEATURES, Site, World};
-use crate::support::{Agent, amtpd, words};
+use crate::support::{Agent, DOMAIN, Daemon, amtpd, words};
 
 /// A new key of a domain, published under a selector; gives the file.
 fn key(world: &World, domain: &str, selector: &str, algorithm: &str) -> PathBuf {
@@ -73,12 +73,12 @@ async fn signed_mail_is_verified_and_a_forged_one_is_not() {
     c.reaches(&carol, &id, "delivered").await;
     let mail = b.mail(&bob, 51).await;
     assert_eq!(verification(&mail[50]), ("verified", "k1", "RS256"));
-    // A number that cannot be signed goes unsigned, and is believed by its address.
+    // What has a number that cannot be signed goes unsigned; its gateway calls from another address.
     let body = json!({ "sender": alice.address, "recipients": [bob.address],
         "payload": { "n": 9_007_199_254_740_993_u64 } });
     a.submit(&alice, body).await;
     let mail = b.mail(&bob, 52).await;
-    assert_eq!(verification(&mail[51]), ("source_address", "", ""));
+    assert_eq!(verification(&mail[51]), ("unsigned", "", ""));
     forged(&world, &b, &bob, &mail[0]).await;
 }
 
@@ -156,4 +156,68 @@ async fn a_change_of_keys_loses_nothing() {
         assert_eq!(mail["payload"], n);
         assert_eq!(verification(mail), ("verified", selector, "ES256"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_its_gateway_speaks_for_a_domain() {
+    let domains = ["a.test", "b.test", "c.test"];
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &domains);
+    let own = world.certificate("a.test");
+    let (certificate, key) = (own.certificate.to_str().unwrap(), own.key.to_str().unwrap());
+    let showing = [
+        ("AMTPD__TLS__CLIENT_CERT_FILE", certificate),
+        ("AMTPD__TLS__CLIENT_KEY_FILE", key),
+    ];
+    let a = world.start("a.test", "127.0.2.6", &showing).await;
+    let b = world.start("b.test", "127.0.2.7", &[]).await;
+    // Another's certificate speaks for nobody, and its mail comes all the same.
+    let c = world.start("c.test", "127.0.2.8", &showing).await;
+    let (alice, bob, carol) = (
+        a.agent("alice").await,
+        b.agent("bob").await,
+        c.agent("carol").await,
+    );
+    a.send(&alice, &[&bob.address], json!(1)).await;
+    let mail = b.mail(&bob, 1).await;
+    let expected =
+        json!({"result": "verified", "method": "client_certificate", "domain": "a.test"});
+    assert_eq!(mail[0]["sender_verification"], expected);
+    c.send(&carol, &[&bob.address], json!(2)).await;
+    let mail = b.mail(&bob, 2).await;
+    assert_eq!(verification(&mail[1]), ("unsigned", "", ""));
+}
+
+#[test]
+fn keys_are_listed_and_their_records_printed() {
+    let daemon = Daemon::prepare(&[]);
+    let config = daemon.config();
+    let file = config.with_file_name("k2.key");
+    let run = |arguments: &[&str]| {
+        let mut command = amtpd();
+        command.arg("key").args(arguments);
+        command.output().unwrap()
+    };
+    let of_config = |what: &str| {
+        let path = config.to_str().unwrap();
+        run(&[what, "--config", path, "--json"])
+    };
+    assert_eq!(of_config("dns").status.code(), Some(1));
+    let none: Value = serde_json::from_slice(&of_config("list").stdout).unwrap();
+    assert_eq!(none, json!({ "keys": [] }));
+    let out = file.to_str().unwrap();
+    assert!(run(&["generate", "--out", out]).status.success());
+    assert_eq!(run(&["generate", "--out", out]).status.code(), Some(1));
+    let bad = run(&["generate", "--selector", "K1", "--out", "x"]);
+    assert_eq!(bad.status.code(), Some(2));
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text.push_str("\nsigning: {selector: k2, key_file: k2.key, previous: [k1]}\n");
+    std::fs::write(&config, text).unwrap();
+    let listed: Value = serde_json::from_slice(&of_config("list").stdout).unwrap();
+    assert_eq!(listed["keys"][0]["state"], "signing");
+    assert_eq!(listed["keys"][0]["algorithm"], "ES256");
+    assert_eq!(listed["keys"][1]["selector"], "k1");
+    let records: Value = serde_json::from_slice(&of_config("dns").stdout).unwrap();
+    let name = format!("k2._amtpkey.{DOMAIN}");
+    assert_eq!(records["records"][0]["name"], name.as_str());
+    assert_eq!(records["keep"][0], format!("k1._amtpkey.{DOMAIN}"));
 }

@@ -194,7 +194,7 @@ impl World {
 }
 
 /// What our gateways offer.
-pub const FEATURES: &str = "agent-discovery,multi-recipient,batch,wait";
+pub const FEATURES: &str = "agent-discovery,multi-recipient,domain-signatures,batch,wait";
 
 impl Site {
     pub fn https(&self) -> SocketAddr {
