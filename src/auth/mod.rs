@@ -8,13 +8,15 @@
 
 mod activity;
 mod key;
+mod names;
 mod source;
+mod verify;
 
 use std::sync::Arc;
 
 pub use activity::Activity;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
-pub use source::SourceCheck;
+pub use verify::{SenderCheck, Whence};
 
 use crate::clock::Clock;
 use crate::envelope::Principal;
