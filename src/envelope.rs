@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Domain, IdempotencyKey, Message, MessageId, Timestamp};
+use crate::protocol::{
+    Domain, ErrorCode, IdempotencyKey, Message, MessageId, SignatureObject, Timestamp,
+};
 
 pub use principal::{Principal, Role, Scope, ScopeFault, Scopes};
 
@@ -100,50 +102,112 @@ impl Trust {
 pub struct Verification {
     /// The outcome.
     pub result: VerificationResult,
-    /// How it was reached: `api_key`, `none`, ….
+    /// How it was reached: `api_key`, `domain_signature`, `none`, ….
     pub method: String,
     /// The sender's domain.
     pub domain: String,
+    /// The selector of the signature's key, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyid: Option<String>,
+    /// The signature's algorithm, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
 }
 
 impl Verification {
+    fn of(result: VerificationResult, method: &str, domain: &Domain) -> Self {
+        Self {
+            result,
+            method: method.to_owned(),
+            domain: domain.as_str().to_owned(),
+            keyid: None,
+            algorithm: None,
+        }
+    }
+
     /// The record of a sender nobody vouches for.
     #[must_use]
     pub fn unsigned(domain: &Domain) -> Self {
-        Self {
-            result: VerificationResult::Unsigned,
-            method: "none".to_owned(),
-            domain: domain.as_str().to_owned(),
-        }
+        Self::of(VerificationResult::Unsigned, "none", domain)
     }
 
     /// The record of a sender whose domain's gateway has the address the message came from.
     #[must_use]
     pub fn source_address(domain: &Domain) -> Self {
+        Self::of(VerificationResult::SourceAddress, "source_address", domain)
+    }
+
+    /// The record of a sender whose domain the client's certificate is for.
+    #[must_use]
+    pub fn client_certificate(domain: &Domain) -> Self {
+        Self::of(VerificationResult::Verified, "client_certificate", domain)
+    }
+
+    /// The record of a message with a signature; nothing of the signature where it cannot be read.
+    #[must_use]
+    pub fn signed(
+        result: VerificationResult,
+        domain: &Domain,
+        signature: Option<&SignatureObject>,
+    ) -> Self {
         Self {
-            result: VerificationResult::SourceAddress,
-            method: "source_address".to_owned(),
-            domain: domain.as_str().to_owned(),
+            keyid: signature.map(|it| it.keyid.to_string()),
+            algorithm: signature.map(|it| it.algorithm.to_string()),
+            ..Self::of(result, "domain_signature", domain)
         }
     }
 
     /// The record of a message this gateway made.
     #[must_use]
     pub fn internal(domain: &Domain) -> Self {
-        Self {
-            result: VerificationResult::TrustedInternal,
-            method: "internal".to_owned(),
-            domain: domain.as_str().to_owned(),
-        }
+        Self::of(VerificationResult::TrustedInternal, "internal", domain)
     }
 
     /// The record of an agent that showed its own key.
     #[must_use]
     pub fn authenticated(domain: &Domain) -> Self {
-        Self {
-            result: VerificationResult::Authenticated,
-            method: "api_key".to_owned(),
-            domain: domain.as_str().to_owned(),
+        Self::of(VerificationResult::Authenticated, "api_key", domain)
+    }
+
+    /// The class of trust that follows.
+    #[must_use]
+    pub const fn trust(&self) -> Trust {
+        match self.result {
+            VerificationResult::Authenticated | VerificationResult::TrustedInternal => Trust::Local,
+            VerificationResult::Verified | VerificationResult::SourceAddress => Trust::Trusted,
+            VerificationResult::Unsigned
+            | VerificationResult::Invalid
+            | VerificationResult::KeyUnavailable => Trust::Unverified,
+        }
+    }
+}
+
+/// What is done with a foreign message that is not verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignatureMode {
+    /// It is taken, and the result recorded.
+    Accept,
+    /// The same, and it is logged and counted.
+    #[default]
+    Flag,
+    /// It is refused. Only `verified` is good enough.
+    Reject,
+}
+
+impl SignatureMode {
+    /// Why a message with this record is not taken; `None` = it is. Our own senders always are.
+    #[must_use]
+    pub const fn refusal(self, verification: &Verification) -> Option<ErrorCode> {
+        let Self::Reject = self else { return None };
+        match verification.result {
+            VerificationResult::Authenticated
+            | VerificationResult::TrustedInternal
+            | VerificationResult::Verified => None,
+            VerificationResult::SourceAddress | VerificationResult::Unsigned => {
+                Some(ErrorCode::SignatureRequired)
+            }
+            VerificationResult::Invalid => Some(ErrorCode::SignatureInvalid),
+            VerificationResult::KeyUnavailable => Some(ErrorCode::SignatureKeyUnavailable),
         }
     }
 }
@@ -156,10 +220,31 @@ pub enum VerificationResult {
     Authenticated,
     /// Made by this gateway itself.
     TrustedInternal,
+    /// By a signature or a client certificate of the sender's domain.
+    Verified,
     /// From an address of the gateway that the sender's domain names.
     SourceAddress,
     /// No signature.
     Unsigned,
+    /// A signature that does not hold.
+    Invalid,
+    /// A signature whose key could not be had.
+    KeyUnavailable,
+}
+
+/// The word in metrics and logs.
+impl From<VerificationResult> for &'static str {
+    fn from(result: VerificationResult) -> Self {
+        match result {
+            VerificationResult::Authenticated => "authenticated",
+            VerificationResult::TrustedInternal => "trusted_internal",
+            VerificationResult::Verified => "verified",
+            VerificationResult::SourceAddress => "source_address",
+            VerificationResult::Unsigned => "unsigned",
+            VerificationResult::Invalid => "invalid",
+            VerificationResult::KeyUnavailable => "key_unavailable",
+        }
+    }
 }
 
 /// Where the idempotency key of a message comes from.
@@ -273,6 +358,56 @@ impl Envelope {
                 .as_ref()
                 .filter(|id| self.message.in_reply_to() != Some(id))
                 .map(|id| id.as_str().to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VerificationResult::{
+        Authenticated, Invalid, KeyUnavailable, SourceAddress, TrustedInternal, Unsigned, Verified,
+    };
+
+    #[test]
+    fn every_result_has_its_trust_and_its_refusal() {
+        let domain = Domain::parse("a.example").unwrap();
+        for (result, trust, refusal) in [
+            (Authenticated, Trust::Local, None),
+            (TrustedInternal, Trust::Local, None),
+            (Verified, Trust::Trusted, None),
+            (
+                SourceAddress,
+                Trust::Trusted,
+                Some(ErrorCode::SignatureRequired),
+            ),
+            (
+                Unsigned,
+                Trust::Unverified,
+                Some(ErrorCode::SignatureRequired),
+            ),
+            (
+                Invalid,
+                Trust::Unverified,
+                Some(ErrorCode::SignatureInvalid),
+            ),
+            (
+                KeyUnavailable,
+                Trust::Unverified,
+                Some(ErrorCode::SignatureKeyUnavailable),
+            ),
+        ] {
+            let record = Verification::of(result, "x", &domain);
+            assert_eq!(record.trust(), trust, "{result:?}");
+            assert_eq!(
+                SignatureMode::Reject.refusal(&record),
+                refusal,
+                "{result:?}"
+            );
+            assert_eq!(SignatureMode::Flag.refusal(&record), None);
+            assert_eq!(SignatureMode::Accept.refusal(&record), None);
+            let word: &str = result.into();
+            assert_eq!(serde_json::to_value(result).unwrap(), word);
         }
     }
 }

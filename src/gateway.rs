@@ -16,7 +16,7 @@ use axum::Router;
 use thiserror::Error;
 
 use crate::admission::{Admission, AdmissionRules};
-use crate::auth::SourceCheck;
+use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
@@ -113,7 +113,7 @@ impl Gateway {
         let committer = committer.reporting_to(&admission);
         let space = space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
-        let source = SourceCheck::new(outgoing.discovery.clone(), clock.clone());
+        let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let parts = Parts {
             config,
             clock: &clock,
@@ -122,7 +122,7 @@ impl Gateway {
             space: &space,
             outgoing: &outgoing,
             admission: &admission,
-            source: &source,
+            senders: &senders,
         };
         let board = Board::new(clock.clone());
         let early = config.delivery.path == DeliveryPath::Immediate;
@@ -292,7 +292,7 @@ struct Parts<'a> {
     space: &'a Space,
     outgoing: &'a Outgoing,
     admission: &'a Admission,
-    source: &'a SourceCheck,
+    senders: &'a SenderCheck,
 }
 
 impl Parts<'_> {
@@ -300,8 +300,8 @@ impl Parts<'_> {
     fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid) {
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
-        let source = self.source.clone().run(self.clock.clone(), work.stop());
-        work.spawn("sources", endless(source));
+        let senders = self.senders.clone().run(work.stop());
+        work.spawn("senders", endless(senders));
         let rules = RetentionRules {
             settled: self.config.retention.settled,
             acknowledged: self.config.retention.acknowledged,
@@ -341,7 +341,7 @@ impl Parts<'_> {
         let stored = (self.store.clone(), self.space.clone());
         let tools = (self.clock.clone(), self.metrics.clone());
         let intake = Intake::new(stored, self.names(), rules, tools.0, tools.1)
-            .with_source_check(self.source.clone())
+            .with_sender_check(self.senders.clone())
             .with_rates(credentials.rates.clone())
             .with_admission(self.admission.clone());
         let (express, offers) = Express::channel();
@@ -437,7 +437,9 @@ impl Parts<'_> {
         let listen = &self.config.listen;
         let tls = || Some(identity.server_config());
         let tools = || (self.clock.clone(), self.metrics.clone());
-        let https = Server::bind(listen.https, self.options("https"), tls(), tools()).await?;
+        // Peers may show a certificate there.
+        let asking = Some(identity.asking_config());
+        let https = Server::bind(listen.https, self.options("https"), asking, tools()).await?;
         let admin = match listen.admin {
             Some(address) => {
                 Some(Server::bind(address, self.direct("admin"), tls(), tools()).await?)

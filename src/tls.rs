@@ -4,17 +4,17 @@
 //!   files again: the next handshake sees the new certificate, open connections live on.
 //! - A reload that fails (a file unreadable, a key that does not match) changes nothing and says why.
 //! - The cryptography is always ring's, named explicitly, so that no other crate's choice matters.
-//! - Clients are not asked for certificates; [`TlsIdentity::server_config`] is the place where that starts.
+//! - Clients are asked for a certificate by [`TlsIdentity::asking_config`] only, and need not have one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WantsServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::sync::watch;
@@ -23,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::protocol::Timestamp;
 
+mod clients;
 #[cfg(test)]
 mod tests;
+
+pub use clients::{ClientChains, Purpose, covers};
 
 /// What is wrong with the certificate, the key or their files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,11 +168,25 @@ impl TlsIdentity {
     /// The configuration of a listener that shows this certificate, also after a reload.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::builder_with_provider(provider())
+        self.config(|builder| builder.with_no_client_auth())
+    }
+
+    /// The same for a listener that asks clients for a certificate; see [`ClientChains`].
+    #[must_use]
+    pub fn asking_config(&self) -> Arc<ServerConfig> {
+        self.config(|builder| builder.with_client_cert_verifier(clients::AnyClient::new()))
+    }
+
+    fn config(
+        &self,
+        ask: impl FnOnce(
+            ConfigBuilder<ServerConfig, WantsVerifier>,
+        ) -> ConfigBuilder<ServerConfig, WantsServerCert>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("ring's provider supports TLS 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(self.shared.clone());
+            .expect("ring's provider supports TLS 1.3");
+        let mut config = ask(builder).with_cert_resolver(self.shared.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Arc::new(config)
     }

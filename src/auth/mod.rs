@@ -12,10 +12,12 @@ pub mod audit;
 mod guesses;
 mod jwt;
 mod key;
+mod names;
 mod permission;
 mod rates;
 mod source;
 mod tokens;
+mod verify;
 
 use std::sync::Arc;
 
@@ -24,8 +26,8 @@ pub use guesses::Guesses;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
 pub use permission::{Access, Denial, Permission};
 pub use rates::{OverRate, SenderRates};
-pub use source::SourceCheck;
 pub use tokens::{TOKEN_LIFE, Tokens};
+pub use verify::{SenderCheck, Whence};
 
 use crate::clock::Clock;
 use crate::envelope::{Principal, Role, Scopes};

@@ -217,7 +217,8 @@ mod tests {
         let (rates, time) = rates();
         for number in 0..1_000_000 {
             let domain = Domain::parse(&format!("d{number}.test")).unwrap();
-            rates.foreign(&domain).unwrap();
+            // While they share counters some are over.
+            let _ = rates.foreign(&domain);
             if number % 50_000 == 0 {
                 rates.0.domains.tidy();
             }

@@ -164,9 +164,15 @@ impl Look {
             .secrets
             .as_ref()
             .map(|secrets| ("secrets.key_file", &secrets.key));
-        for (key, secret) in [Some(("admin.key_file", &config.admin.key)), secrets]
-            .into_iter()
-            .flatten()
+        let signing = config.signing.as_ref();
+        let signing = signing.map(|signing| ("signing.key_file", &signing.key));
+        for (key, secret) in [
+            Some(("admin.key_file", &config.admin.key)),
+            secrets,
+            signing,
+        ]
+        .into_iter()
+        .flatten()
         {
             if let Some(file) = secret.file() {
                 self.at_permissions(key, file);

@@ -1,17 +1,26 @@
-//! `amtpd config-reference`: prints `docs/configuration.md`.
+//! `amtpd config-reference` prints `docs/configuration.md`, and with `--routes` the table of routes in
+//! `docs/security.md`.
 
 use anyhow::Result;
 use clap::Args;
 
 use super::show;
 use crate::config::reference;
+use crate::endpoint::http::route_reference;
 
 /// Print the reference of the configuration
 #[derive(Debug, Args)]
-pub(super) struct ConfigReferenceCommand {}
+pub(super) struct ConfigReferenceCommand {
+    /// The table of routes and who may call them
+    #[arg(long)]
+    routes: bool,
+}
 
 impl ConfigReferenceCommand {
     pub(super) fn run(self) -> Result<()> {
-        show(&reference())
+        match self.routes {
+            true => show(&route_reference()),
+            false => show(&reference()),
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::{FAILED, Reported, load, show};
 use crate::clock::Clock;
 use crate::config::{Config, FEATURES, Span};
 use crate::net::{AddressFilter, FileFault, HickoryResolver, Probe};
-use crate::protocol::{Advertisement, Domain};
+use crate::protocol::{Advertisement, Domain, Selector};
 use report::{Check, Report};
 
 mod certificate;
@@ -28,6 +28,7 @@ mod key;
 mod mail;
 mod record;
 mod report;
+mod signing;
 
 /// All of it takes at most so many times what one answer may take.
 const LONGEST: u32 = 12;
@@ -58,9 +59,9 @@ pub(super) struct DoctorCommand {
     /// Connect to addresses of private networks and of this machine, too
     #[arg(long)]
     allow_private: bool,
-    /// Look at the key record of this selector, too
-    #[arg(long, value_name = "NAME", value_parser = label)]
-    selector: Option<String>,
+    /// Look at the key record of this selector, too; those of the configuration are looked at anyway
+    #[arg(long, value_name = "NAME")]
+    selector: Option<Selector>,
     /// Look at the DKIM key of this selector, too
     #[arg(long, value_name = "NAME", value_parser = labels)]
     dkim_selector: Option<String>,
@@ -149,12 +150,20 @@ impl DoctorCommand {
             let text = "no gateway was looked at, for no valid record names one";
             report.add(Check::skipped("reach", text));
         }
-        if let Some(selector) = &self.selector {
-            let name = format!("{selector}._amtpkey.{}", self.domain);
-            report.add(key::judge(&name, &tools.resolver.texts(&name).await));
-        }
+        self.look_at_keys(tools, config, report).await;
         mail::look(tools, &self.domain, self.dkim_selector.as_deref(), report).await;
         Ok(())
+    }
+
+    async fn look_at_keys(&self, tools: &Tools, config: Option<&Config>, report: &mut Report) {
+        for selector in signing::selectors(self.selector.as_ref(), config) {
+            let name = selector.name_in(&self.domain);
+            let answer = tools.resolver.texts(&name).await;
+            report.add(key::judge(&name, &answer));
+            if let Some(ours) = config.and_then(|config| config.signing.as_ref()) {
+                report.extend(signing::compare((&selector, &self.domain), ours, &answer));
+            }
+        }
     }
 
     async fn look_at_record(
@@ -207,16 +216,6 @@ fn timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be a time such as 5s, from 100ms to 60s".to_owned())
 }
 
-/// One label, as the draft wants it of a selector.
-fn label(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let edge = text.starts_with('-') || text.ends_with('-');
-    if (1..=63).contains(&text.len()) && text.bytes().all(plain) && !edge {
-        return Ok(text.to_owned());
-    }
-    Err("must be 1 to 63 of a-z 0-9 and inner hyphens".to_owned())
-}
-
 fn labels(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
@@ -237,8 +236,6 @@ mod tests {
         assert!(server("dns.example").is_err());
         assert_eq!(timeout("300ms").unwrap(), Duration::from_millis(300));
         assert!(timeout("99ms").is_err() && timeout("2m").is_err() && timeout("5").is_err());
-        assert!(label("k1").is_ok() && label("K1").is_err() && label("a.b").is_err());
-        assert!(label("").is_err() && label("-k").is_err());
         assert!(labels("s1.mail_2").is_ok() && labels("a b").is_err());
     }
 }

@@ -28,6 +28,7 @@ mod database;
 mod dead_letter;
 mod doctor;
 mod init;
+mod key;
 mod mail;
 mod message;
 mod queue;
@@ -58,6 +59,7 @@ enum Command {
     Check(check::CheckCommand),
     Doctor(Box<doctor::DoctorCommand>),
     Agent(agent::AgentCommand),
+    Key(key::KeyCommand),
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
     Message(message::MessageCommand),
@@ -82,6 +84,7 @@ impl Command {
             Self::Check(command) => wait_for(command.run()),
             Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
+            Self::Key(command) => command.run(),
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),
             Self::Message(command) => wait_for(command.run()),

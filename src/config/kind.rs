@@ -17,9 +17,12 @@ pub(super) use facts::{
 };
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
-    AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,
+    AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey,
+    SecretFile, SigningKey,
 };
-pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
+pub(super) use names::{
+    Agent, AgentRef, DomainName, Listener, NameServer, Network, SelectorName, Url,
+};
 
 /// Whether a key may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

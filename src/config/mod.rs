@@ -38,6 +38,7 @@ mod retention;
 mod secret;
 mod secrets;
 mod section;
+mod signing;
 mod store;
 mod template;
 mod tls;
@@ -67,6 +68,7 @@ pub use reference::reference;
 pub use retention::Retention;
 pub use secret::Secret;
 pub use secrets::Secrets;
+pub use signing::Signing;
 pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
@@ -79,7 +81,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 17] = [
+const SECTIONS: [&Section; 18] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -90,6 +92,7 @@ const SECTIONS: [&Section; 17] = [
     &Peer::TABLE,
     &Store::TABLE,
     &Secrets::TABLE,
+    &Signing::TABLE,
     &Admin::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
@@ -126,6 +129,8 @@ pub struct Config {
     pub store: Store,
     /// The key that seals credentials in the database.
     pub secrets: Option<Secrets>,
+    /// The key that signs what goes to other domains.
+    pub signing: Option<Signing>,
     /// Who may use the admin API.
     pub admin: Admin,
     /// How messages get to their recipients.
@@ -181,6 +186,11 @@ impl Config {
         } else {
             Some(None)
         };
+        let signing = if reading.has(&Signing::TABLE) {
+            Signing::read(reading).map(Some)
+        } else {
+            Some(None)
+        };
         let admin = Admin::read(reading);
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
@@ -196,6 +206,9 @@ impl Config {
         }
         if let Some(delivery) = &delivery {
             delivery.retry.check(reading);
+        }
+        if let Some(Some(signing)) = &signing {
+            signing.check(reading);
         }
         let names = names?;
         check_domains(&names.domains, reading);
@@ -218,6 +231,7 @@ impl Config {
             peers: peers?,
             store: store?,
             secrets: secrets?,
+            signing: signing?,
             admin: admin?,
             delivery: delivery?,
             limits: limits?,

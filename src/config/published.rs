@@ -6,7 +6,13 @@ use super::Config;
 use crate::protocol::{Advertisement, GatewayUrl};
 
 /// What this gateway can do beyond the minimum, as its record says it.
-pub const FEATURES: [&str; 4] = ["agent-discovery", "multi-recipient", "batch", "wait"];
+pub const FEATURES: [&str; 5] = [
+    "agent-discovery",
+    "multi-recipient",
+    "domain-signatures",
+    "batch",
+    "wait",
+];
 
 /// How long others may keep the record, as we tell operators to publish it.
 pub const RECORD_TTL: Duration = Duration::from_secs(3_600);

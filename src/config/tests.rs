@@ -30,6 +30,8 @@ impl Folder {
         fs::write(folder.path().join("admin.key"), "adm_0123456789abcdef\n").unwrap();
         let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
         fs::write(folder.path().join("secrets.key"), key).unwrap();
+        let key = include_str!("../protocol/signature/tests/p256.pem");
+        fs::write(folder.path().join("signing.key"), key).unwrap();
         Self(folder)
     }
 
@@ -458,6 +460,7 @@ fn the_written_file_loads_and_so_do_its_comments() {
     let config = folder.load(&set.join("\n"), &[]).unwrap();
     assert_eq!(config.abuse.unwrap().as_str(), "ops@example.com");
     assert!(config.secrets.is_some());
+    assert_eq!(config.signing.unwrap().selector.as_str(), "k1");
     assert_eq!(config.delivery.retry.attempts, 168);
     let peer = config.peers.into_values().next().unwrap();
     assert_eq!(peer.authorization.unwrap().reveal(), "Bearer hidden");

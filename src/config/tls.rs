@@ -17,6 +17,9 @@ section! {
         /// Certificates of authorities in PEM that are believed in addition to the system's when this gateway
         /// connects to peers and webhooks.
         trusted_ca_file: Option<PathBuf> as Optional<AuthorityFile>,
+        /// Certificates of authorities in PEM that are believed of clients: who shows a certificate of theirs for a
+        /// domain, or for the host of its gateway, is believed to speak for that domain.
+        client_ca_file: Option<PathBuf> as Optional<AuthorityFile>,
         /// The certificate chain in PEM that is shown to peers that ask for one. Needs `client_key_file`.
         client_cert_file: Option<PathBuf> as Optional<CertificateFile>,
         /// The private key of `client_cert_file` in PEM.

@@ -14,13 +14,35 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// What an entry takes beside its answer and its name.
 const ENTRY: usize = 200;
 
-const DAY: Duration = Duration::from_secs(86_400);
-const SHORTEST: Duration = Duration::from_secs(30);
-const NOTHING_UNSAID: Duration = Duration::from_secs(60);
-const NOTHING_SHORTEST: Duration = Duration::from_secs(5);
-const NOTHING_LONGEST: Duration = Duration::from_secs(300);
-/// How long after its time an answer may serve on.
-const STALE: Duration = DAY;
+/// How long answers of one kind count.
+pub(super) struct Terms {
+    /// An answer that says something: at least, and at most.
+    pub(super) something: (Duration, Duration),
+    /// That there is nothing: at least, and at most.
+    pub(super) nothing: (Duration, Duration),
+    /// The same where the zone does not say.
+    pub(super) nothing_unsaid: Duration,
+    /// How long after its time an answer may serve on.
+    pub(super) stale: Duration,
+}
+
+impl Terms {
+    /// Those of places: they change rarely, and an old one is better than none.
+    pub(super) const PLACES: Self = Self {
+        something: (Duration::from_secs(30), Duration::from_secs(86_400)),
+        nothing: (Duration::from_secs(5), Duration::from_secs(300)),
+        nothing_unsaid: Duration::from_secs(60),
+        stale: Duration::from_secs(86_400),
+    };
+    /// Those of keys: one that was withdrawn is not believed for long.
+    pub(super) const KEYS: Self = Self {
+        something: (Duration::from_secs(1), Duration::from_secs(300)),
+        nothing: (Duration::from_secs(1), Duration::from_secs(30)),
+        nothing_unsaid: Duration::from_secs(30),
+        stale: Duration::ZERO,
+    };
+}
+
 /// How long a failing DNS is left alone where a stale answer serves, and where none does.
 const REST_WITH_STALE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(5);
@@ -33,6 +55,7 @@ pub(super) struct Memory<A> {
     pub(super) kind: &'static str,
     /// The questions of this kind that are under way.
     pub(super) flights: Flights<Known<A>>,
+    terms: Terms,
     /// Changed only by whoever has the name's flight.
     entries: Cache<Arc<str>, Entry<A>>,
 }
@@ -45,13 +68,14 @@ struct Entry<A> {
 }
 
 impl<A: Knowledge> Memory<A> {
-    pub(super) fn new(kind: &'static str) -> Self {
+    pub(super) fn new(kind: &'static str, terms: Terms) -> Self {
         let weigh = |name: &Arc<str>, entry: &Entry<A>| {
             u32::try_from(ENTRY + name.len() + entry.weight()).unwrap_or(u32::MAX)
         };
         Self {
             kind,
             flights: Flights::new(),
+            terms,
             entries: Cache::builder()
                 .max_capacity(LARGEST)
                 .weigher(weigh)
@@ -66,7 +90,7 @@ impl<A: Knowledge> Memory<A> {
 
     /// An answer that may serve although its time is over.
     pub(super) fn stale(&self, name: &str, now: Timestamp) -> Option<Arc<Found<A>>> {
-        self.entries.get(name)?.stale(now)
+        self.entries.get(name)?.stale(now, self.terms.stale)
     }
 
     /// What is to be answered without asking; nothing where it is time to ask.
@@ -76,7 +100,7 @@ impl<A: Knowledge> Memory<A> {
             return Some(Ok(fresh));
         }
         let (at, cause) = entry.failed.clone()?;
-        match entry.stale(now) {
+        match entry.stale(now, self.terms.stale) {
             Some(stale) => (now < at.plus(REST_WITH_STALE)).then_some(Ok(stale)),
             None => (now < at.plus(REST)).then(|| Err(DiscoveryFault::Dns(cause.to_string()))),
         }
@@ -91,7 +115,7 @@ impl<A: Knowledge> Memory<A> {
     ) -> Known<A> {
         let (entry, known) = match heard {
             Ok(heard) => {
-                let found = Arc::new(heard.found(now));
+                let found = Arc::new(heard.found(now, &self.terms));
                 (Entry::of(found.clone()), Ok(found))
             }
             Err(cause) => self.failed(name, cause, now),
@@ -125,9 +149,9 @@ impl<A: Knowledge> Entry<A> {
         (now < found.expires_at).then(|| found.clone())
     }
 
-    fn stale(&self, now: Timestamp) -> Option<Arc<Found<A>>> {
+    fn stale(&self, now: Timestamp, longest: Duration) -> Option<Arc<Found<A>>> {
         let found = self.found.as_ref()?;
-        if found.answer.is_nothing() || now >= found.expires_at.plus(STALE) {
+        if found.answer.is_nothing() || now >= found.expires_at.plus(longest) {
             return None;
         }
         if found.stale {
@@ -147,13 +171,13 @@ impl<A: Knowledge> Entry<A> {
 }
 
 impl<A: Knowledge> Heard<A> {
-    fn found(self, now: Timestamp) -> Found<A> {
-        let ttl = if self.answer.is_nothing() {
-            let ttl = self.ttl.unwrap_or(NOTHING_UNSAID);
-            ttl.clamp(NOTHING_SHORTEST, NOTHING_LONGEST)
+    fn found(self, now: Timestamp, terms: &Terms) -> Found<A> {
+        let (ttl, (least, most)) = if self.answer.is_nothing() {
+            (self.ttl.unwrap_or(terms.nothing_unsaid), terms.nothing)
         } else {
-            self.ttl.unwrap_or_default().clamp(SHORTEST, DAY)
+            (self.ttl.unwrap_or_default(), terms.something)
         };
+        let ttl = ttl.clamp(least, most);
         Found {
             answer: self.answer,
             expires_at: now.plus(ttl),

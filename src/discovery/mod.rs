@@ -11,10 +11,13 @@
 //!   failure is remembered for 5 seconds.
 //! - At most one question for a name is under way at a time, shared by all who ask; at most 64
 //!   questions in all. Who waits 5 seconds for a place hears that we are busy.
+//! - Keys that check signatures ([`KeyAnswer`]) are kept for their time to live, 5 minutes at most; that
+//!   there is none for 30 seconds at most. None serves on as stale.
 //! - All time is the injected clock's.
 
 mod answer;
 mod flights;
+mod keys;
 mod memory;
 mod overrides;
 
@@ -32,7 +35,8 @@ use crate::telemetry::Metrics;
 
 pub use answer::{Answer, DiscoveryFault, Found, MailRoute};
 use answer::{Heard, Knowledge};
-use memory::Memory;
+pub use keys::KeyAnswer;
+use memory::{Memory, Terms};
 use overrides::Overrides;
 
 /// Questions to the DNS that may be under way at once.
@@ -55,6 +59,7 @@ struct Asker {
     records: Memory<Answer>,
     exchanges: Memory<Vec<MailExchange>>,
     addresses: Memory<Vec<IpAddr>>,
+    keys: Memory<KeyAnswer>,
 }
 
 impl Discovery {
@@ -66,9 +71,10 @@ impl Discovery {
             clock,
             metrics,
             places: Semaphore::new(MOST_QUESTIONS),
-            records: Memory::new("txt"),
-            exchanges: Memory::new("mx"),
-            addresses: Memory::new("address"),
+            records: Memory::new("txt", Terms::PLACES),
+            exchanges: Memory::new("mx", Terms::PLACES),
+            addresses: Memory::new("address", Terms::PLACES),
+            keys: Memory::new("key", Terms::KEYS),
         };
         Self {
             asker: Arc::new(asker),

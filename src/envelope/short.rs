@@ -1,7 +1,8 @@
 //! How notes are stored in few bytes.
 //!
-//! Of verifications the usual ones of a sender's own domain are one word, others stand whole; one
-//! without a domain is that of the sender's own. An id that is a UUID is a star and 22 characters.
+//! Of verifications the usual ones of a sender's own domain are one word, and what a signature came to
+//! is three: result, algorithm, selector. Others stand whole; one without a domain is that of the
+//! sender's own. An id that is a UUID is a star and 22 characters.
 
 use std::fmt;
 
@@ -16,28 +17,73 @@ use uuid::Uuid;
 use super::{Verification, VerificationResult};
 
 /// Result and method that stand together, by word.
-const WORDS: [(&str, VerificationResult, &str); 4] = [
+const WORDS: [(&str, VerificationResult, &str); 5] = [
     ("key", VerificationResult::Authenticated, "api_key"),
     ("own", VerificationResult::TrustedInternal, "internal"),
     ("ip", VerificationResult::SourceAddress, "source_address"),
     ("no", VerificationResult::Unsigned, "none"),
+    ("tls", VerificationResult::Verified, "client_certificate"),
 ];
+
+/// The first of the three words of a signature.
+const SIGNED: [(&str, VerificationResult); 3] = [
+    ("sig", VerificationResult::Verified),
+    ("bad", VerificationResult::Invalid),
+    ("nokey", VerificationResult::KeyUnavailable),
+];
+const SIGNATURE: &str = "domain_signature";
 
 fn word(verification: &Verification) -> Option<&'static str> {
     let (word, ..) = WORDS.into_iter().find(|(_, result, method)| {
         *result == verification.result && *method == verification.method
     })?;
-    verification.domain.is_empty().then_some(word)
+    let plain = verification.domain.is_empty() && verification.keyid.is_none();
+    (plain && verification.algorithm.is_none()).then_some(word)
+}
+
+/// `sig ES256 k1`; just `bad` where the signature could not be read.
+fn words(verification: &Verification) -> Option<String> {
+    let mut all = SIGNED.into_iter();
+    let (word, _) = all.find(|(_, result)| *result == verification.result)?;
+    if verification.method != SIGNATURE || !verification.domain.is_empty() {
+        return None;
+    }
+    match (&verification.algorithm, &verification.keyid) {
+        (None, None) => Some(word.to_owned()),
+        (Some(algorithm), Some(keyid)) if is_word(algorithm) && is_word(keyid) => {
+            Some(format!("{word} {algorithm} {keyid}"))
+        }
+        _ => None,
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(' ')
+}
+
+fn of_words(text: &str) -> Option<Verification> {
+    let mut parts = text.splitn(3, ' ');
+    let first = parts.next()?;
+    let plain = WORDS.into_iter().find(|(word, ..)| *word == first);
+    let (result, method) = match plain {
+        Some((_, result, method)) => (result, method),
+        None => {
+            let (_, result) = SIGNED.into_iter().find(|(word, _)| *word == first)?;
+            (result, SIGNATURE)
+        }
+    };
+    Some(Verification {
+        result,
+        method: method.to_owned(),
+        domain: String::new(),
+        algorithm: parts.next().map(str::to_owned),
+        keyid: parts.next().map(str::to_owned),
+    })
 }
 
 /// What stands where nothing is stored: an agent that showed its key.
 pub(super) fn usual() -> Verification {
-    let (_, result, method) = WORDS[0];
-    Verification {
-        result,
-        method: method.to_owned(),
-        domain: String::new(),
-    }
+    of_words(WORDS[0].0).expect("the first word is one")
 }
 
 pub(super) fn is_usual(verification: &Verification) -> bool {
@@ -45,9 +91,10 @@ pub(super) fn is_usual(verification: &Verification) -> bool {
 }
 
 pub(super) fn serialize<S: Serializer>(it: &Verification, to: S) -> Result<S::Ok, S::Error> {
-    match word(it) {
-        Some(word) => to.serialize_str(word),
-        None => it.serialize(to),
+    match (word(it), words(it)) {
+        (Some(word), _) => to.serialize_str(word),
+        (None, Some(words)) => to.serialize_str(&words),
+        (None, None) => it.serialize(to),
     }
 }
 
@@ -65,13 +112,7 @@ impl<'de> Visitor<'de> for Either {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Verification, E> {
-        let found = WORDS.into_iter().find(|(word, ..)| *word == text);
-        let (_, result, method) = found.ok_or_else(|| E::custom("no word of a verification"))?;
-        Ok(Verification {
-            result,
-            method: method.to_owned(),
-            domain: String::new(),
-        })
+        of_words(text).ok_or_else(|| E::custom("no word of a verification"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Verification, A::Error> {
@@ -138,7 +179,7 @@ fn unpacked(stored: String) -> String {
 mod tests {
     use super::super::Notes;
     use super::*;
-    use crate::protocol::Domain;
+    use crate::protocol::{Domain, SignatureObject};
 
     fn there_and_back(verification: Verification) -> String {
         let notes = Notes {
@@ -163,6 +204,14 @@ mod tests {
             (Verification::internal(&domain), "own"),
             (Verification::source_address(&domain), "ip"),
             (Verification::unsigned(&domain), "no"),
+            (Verification::client_certificate(&domain), "tls"),
+            (signed(VerificationResult::Verified), "sig ES256 k1"),
+            (signed(VerificationResult::Invalid), "bad ES256 k1"),
+            (signed(VerificationResult::KeyUnavailable), "nokey ES256 k1"),
+            (
+                Verification::signed(VerificationResult::Invalid, &domain, None),
+                "bad",
+            ),
         ] {
             let stored = there_and_back(verification);
             assert_eq!(stored, format!(r#"{{"v":"{word}","r":"r-1"}}"#));
@@ -173,6 +222,47 @@ mod tests {
             method: "another".to_owned(),
             ..Verification::unsigned(&domain)
         });
+        there_and_back(Verification {
+            keyid: None,
+            ..signed(VerificationResult::Verified)
+        });
+        there_and_back(Verification {
+            keyid: Some("k1".to_owned()),
+            ..Verification::unsigned(&domain)
+        });
+    }
+
+    fn signed(result: VerificationResult) -> Verification {
+        let value = "A".repeat(86);
+        let raw = format!(r#"{{"algorithm":"ES256","keyid":"k1","value":"{value}"}}"#);
+        let signature = SignatureObject::read(&raw).unwrap();
+        let domain = Domain::parse("one.test").unwrap();
+        Verification::signed(result, &domain, Some(&signature))
+    }
+
+    #[test]
+    fn what_earlier_gateways_stored_is_read() {
+        let domain = Domain::parse("one.test").unwrap();
+        let other = Domain::parse("two.test").unwrap();
+        for (stored, verification) in [
+            (r#"{"r":"r-1"}"#, Verification::authenticated(&domain)),
+            (
+                r#"{"v":"ip","r":"r-1"}"#,
+                Verification::source_address(&domain),
+            ),
+            (
+                r#"{"v":"no","r":"r-1","a":"192.0.2.1"}"#,
+                Verification::unsigned(&domain),
+            ),
+            (
+                r#"{"v":{"result":"source_address","method":"source_address","domain":"two.test"},"r":"r-1"}"#,
+                Verification::source_address(&other),
+            ),
+        ] {
+            let read = Notes::read(stored.as_bytes(), "alice@one.test").unwrap();
+            assert_eq!(read.verification, verification, "{stored}");
+        }
+        assert!(Notes::read(br#"{"v":"what","r":"r-1"}"#, "alice@one.test").is_err());
     }
 
     #[test]

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, Peer};
 use crate::discovery::Discovery;
 use crate::net::{
     AddressFilter, FileFault, GuardOptions, GuardedClient, HickoryResolver, Plain, Resolver, Times,
-    TlsVersions,
+    TlsVersions, authorities, authorities_of_servers,
 };
 use crate::protocol::{Advertisement, Domain};
 use crate::queue::Transports;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Metrics;
+use crate::tls::ClientChains;
 use crate::transport::webhook::WebhookTransport;
-use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
+use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 use super::StartError;
 
@@ -25,6 +27,7 @@ pub(super) struct Outgoing {
     pub(super) discovery: Discovery,
     peers: PeerOptions,
     webhooks: GuardedClient,
+    signing: Option<Signing>,
 }
 
 impl Outgoing {
@@ -58,7 +61,30 @@ impl Outgoing {
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
+            signing: config.signing.as_ref().map(|signing| {
+                Signing::new(signing.signer(), &config.domains, clock.clone(), metrics)
+            }),
         })
+    }
+
+    /// What finds out about foreign senders.
+    pub(super) fn sender_check(
+        &self,
+        config: &Config,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<SenderCheck, FileFault> {
+        let files = |file: &Option<PathBuf>| file.iter().cloned().collect::<Vec<_>>();
+        let clients = authorities(&files(&config.tls.client_ca_file))?;
+        let servers = authorities_of_servers(&files(&config.tls.trusted_ca_file))?;
+        let chains = ClientChains::new(clients, servers);
+        let discovery = self.discovery.clone();
+        Ok(SenderCheck::new(
+            discovery,
+            chains,
+            clock.clone(),
+            metrics.clone(),
+        ))
     }
 
     /// What carries deliveries.
@@ -73,10 +99,14 @@ impl Outgoing {
             discovery: self.discovery.clone(),
             clock: clock.clone(),
         };
+        let mut peer = PeerTransport::new(tools, self.peers.clone());
+        if let Some(signing) = &self.signing {
+            peer = peer.with_signing(signing.clone());
+        }
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
         Transports {
-            peer: Arc::new(PeerTransport::new(tools, self.peers.clone())),
+            peer: Arc::new(peer),
             webhook: Arc::new(webhook),
         }
     }

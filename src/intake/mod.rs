@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
 use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
@@ -30,7 +31,7 @@ pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
 use crate::admission::{Admission, Class, Entry};
-use crate::auth::{Presented, SenderRates, SourceCheck};
+use crate::auth::{Presented, SenderCheck, SenderRates, Whence};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
 use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile};
@@ -52,6 +53,8 @@ pub struct Arrival {
     pub presented: Presented,
     /// Where it came from.
     pub remote: IpAddr,
+    /// The chain of certificates the client showed; empty where it showed none.
+    pub certificates: Arc<[CertificateDer<'static>]>,
     /// The request it came in.
     pub request_id: String,
     /// Until when finding out about the sender may take, by the monotonic clock.
@@ -70,7 +73,7 @@ pub struct Intake {
     limits: Limits,
     /// How long a delivery is tried.
     give_up: Duration,
-    source: Option<SourceCheck>,
+    senders: Option<SenderCheck>,
     rates: Option<SenderRates>,
     express: Option<Express>,
     admission: Option<Admission>,
@@ -103,7 +106,7 @@ impl Intake {
             names,
             limits: rules.limits,
             give_up: rules.give_up,
-            source: None,
+            senders: None,
             rates: None,
             express: None,
             admission: None,
@@ -112,10 +115,10 @@ impl Intake {
         }
     }
 
-    /// Lets foreign senders be believed that `source` vouches for.
+    /// Lets foreign senders be believed that `senders` vouches for.
     #[must_use]
-    pub fn with_source_check(mut self, source: SourceCheck) -> Self {
-        self.source = Some(source);
+    pub fn with_sender_check(mut self, senders: SenderCheck) -> Self {
+        self.senders = Some(senders);
         self
     }
 
@@ -173,6 +176,7 @@ impl Intake {
             raw,
             presented: Presented::Nothing,
             remote,
+            certificates: Arc::default(),
             request_id: format!("answer-{}", self.clock.mint_v7()),
             verify_by: self.clock.monotonic() + VERIFICATION,
         };
@@ -202,11 +206,11 @@ impl Intake {
         if !self.space.has_room() || !self.store.is_present() {
             return Err(Refusal::no_room());
         }
-        let verify_by = arrival.verify_by;
         let tier = match &arrival.presented {
             Presented::Principal(Principal::Agent { tier, .. }) => tier.clone(),
             _ => None,
         };
+        let (verify_by, certificates) = (arrival.verify_by, arrival.certificates.clone());
         let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
@@ -219,11 +223,8 @@ impl Intake {
         }
         // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
         // What few messages need is boxed, so that the others do not carry it about.
-        if origin == Origin::Peer
-            && Box::pin(self.is_vouched_for(&acceptance.envelope, verify_by)).await
-        {
-            acceptance.envelope.trust = Trust::Trusted;
-            acceptance.envelope.verification = Verification::source_address(sender.domain());
+        if origin == Origin::Peer {
+            Box::pin(self.verify(&mut acceptance.envelope, (&certificates, verify_by))).await;
         }
         let express = self.express.as_ref();
         let early = express.filter(|_| origin == Origin::Submission && self.takes_early());
@@ -267,16 +268,20 @@ impl Intake {
         self.admission.as_ref().is_none_or(Admission::takes_early)
     }
 
-    /// Whether the sender can be believed by where the request comes from; not once the time for
-    /// that is up.
-    async fn is_vouched_for(&self, envelope: &Envelope, verify_by: Duration) -> bool {
-        let domain = envelope.message.sender().domain();
-        let (Some(source), Some(remote)) = (&self.source, envelope.remote) else {
-            return false;
+    /// Finds out what is known of a foreign sender; no longer once the time for that is up.
+    async fn verify(
+        &self,
+        envelope: &mut Envelope,
+        (certificates, until): (&[CertificateDer<'static>], Duration),
+    ) {
+        let Some(senders) = &self.senders else { return };
+        let whence = Whence {
+            remote: envelope.remote,
+            certificates,
         };
-        let left = verify_by.saturating_sub(self.clock.monotonic());
-        let vouched = self.clock.within(left, source.vouches(domain, remote));
-        vouched.await.unwrap_or(false)
+        let verification = senders.verify(&envelope.message, whence, until).await;
+        envelope.trust = verification.trust();
+        envelope.verification = verification;
     }
 
     /// What is to become of a message: writes nothing.

@@ -22,3 +22,4 @@ pub use guarded::{
 };
 pub use network::network_of;
 pub use probe::{ChainFault, Probe, ProbeFault, Shown, TlsVersion};
+pub use roots::{authorities, authorities_of_servers};

@@ -58,6 +58,30 @@ pub(super) fn of_system() -> RootCertStore {
     roots
 }
 
+/// Those of these PEM files; nobody where there is none.
+///
+/// # Errors
+/// A file cannot be used.
+pub fn authorities(files: &[PathBuf]) -> Result<RootCertStore, FileFault> {
+    let mut roots = RootCertStore::empty();
+    for file in files {
+        add(&mut roots, file)?;
+    }
+    Ok(roots)
+}
+
+/// Those the system believes of servers, and those of these PEM files.
+///
+/// # Errors
+/// A file cannot be used.
+pub fn authorities_of_servers(files: &[PathBuf]) -> Result<RootCertStore, FileFault> {
+    let mut roots = of_system();
+    for file in files {
+        add(&mut roots, file)?;
+    }
+    Ok(roots)
+}
+
 /// A client's TLS configuration over ring.
 pub(super) fn config(
     versions: &[&'static SupportedProtocolVersion],

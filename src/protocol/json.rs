@@ -7,6 +7,7 @@
 //! memory is bounded by the number of members.
 
 mod canonical;
+mod number;
 mod scanner;
 mod strings;
 
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-pub use canonical::canonical_text;
+pub use canonical::{NotSignable, canonical_text, signed_text};
 pub use scanner::Items;
 pub(crate) use scanner::{Entry, Keep, Only, scan};
 pub(crate) use strings::unescape;

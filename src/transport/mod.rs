@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
-pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport};
+pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 /// One peer or target with its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

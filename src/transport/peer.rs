@@ -18,6 +18,7 @@ mod remembered;
 mod route;
 #[cfg(test)]
 mod samples;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -37,6 +38,7 @@ use crate::protocol::{Domain, ErrorCode};
 use crate::store::{Store, StoreError};
 use remembered::Remembered;
 use route::{NoRoute, Route};
+pub use signing::Signing;
 use trip::Trip;
 use visit::Visit;
 
@@ -78,6 +80,7 @@ pub struct PeerTools {
 pub struct PeerTransport {
     tools: PeerTools,
     options: PeerOptions,
+    signing: Option<Signing>,
     /// Peers that do not take a request for several recipients.
     one_by_one: Remembered,
     /// Peers that do not take batches.
@@ -93,10 +96,18 @@ impl PeerTransport {
         Self {
             tools,
             options,
+            signing: None,
             one_by_one: Remembered::for_span(DAY),
             no_batch: Remembered::for_span(HOUR),
             noted: Remembered::for_span(DAY),
         }
+    }
+
+    /// Signs what it carries.
+    #[must_use]
+    pub fn with_signing(mut self, signing: Signing) -> Self {
+        self.signing = Some(signing);
+        self
     }
 
     async fn travel(&self, domain: &Domain, parcels: Vec<Parcel>) -> Vec<Vec<Attempted>> {

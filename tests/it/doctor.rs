@@ -38,7 +38,7 @@ impl World {
     fn publish(&self, domain: &str, port: u16) {
         let record = format!(
             "v=amtp1;gateway=https://gw.test:{port};max-size=10485760;\
-             features=agent-discovery,multi-recipient,batch,wait"
+             features=agent-discovery,multi-recipient,domain-signatures,batch,wait"
         );
         self.dns.set_txt(&format!("_amtp.{domain}"), &[&record]);
     }
@@ -568,7 +568,7 @@ async fn our_own_capabilities_are_open_to_everybody() {
     assert_eq!(status, StatusCode::OK);
     let expected = json!({
         "domain": DOMAIN, "version": "1.0", "gateway": "https://localhost:8443", "auth": [],
-        "max_size": 1_048_576, "features": ["agent-discovery", "multi-recipient", "batch", "wait"],
+        "max_size": 1_048_576, "features": ["agent-discovery", "multi-recipient", "domain-signatures", "batch", "wait"],
         "ttl": 3600, "stale": false,
     });
     assert_eq!(answer, expected);

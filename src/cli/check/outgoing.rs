@@ -52,6 +52,10 @@ impl Look {
         for outgoing in std::iter::once(Outgoing::of_all(&config.tls)).chain(peers) {
             self.at_files(&outgoing, now);
         }
+        if let Some(file) = &config.tls.client_ca_file {
+            let key = "tls.client_ca_file";
+            self.take(certificate::inspect_authorities(Named { key, file }));
+        }
     }
 
     fn at_files(&mut self, outgoing: &Outgoing<'_>, now: Timestamp) {

@@ -75,7 +75,7 @@ fn nothing_is_overwritten_and_nothing_is_written_beside_it() {
 #[test]
 fn the_steps_name_the_record_and_the_missing_certificate() {
     let steps = command(Path::new("dir"), &[]).next_steps(&[]);
-    let record = "_amtp.example.com. 3600 IN TXT \"v=amtp1;gateway=https://amtp.example.com:8443;max-size=10485760;features=agent-discovery,multi-recipient,batch,wait\"";
+    let record = "_amtp.example.com. 3600 IN TXT \"v=amtp1;gateway=https://amtp.example.com:8443;max-size=10485760;features=agent-discovery,multi-recipient,domain-signatures,batch,wait\"";
     assert!(steps.contains(record), "{steps}");
     assert!(
         steps.contains("dir/tls/cert.pem") && steps.contains("amtp.example.com. 3600 IN A"),

@@ -18,7 +18,13 @@ use crate::net::HttpsClient;
 use crate::protocol::{Advertisement, GatewayUrl};
 
 /// What the gateways can do beyond the minimum.
-const FEATURES: [&str; 4] = ["agent-discovery", "multi-recipient", "batch", "wait"];
+const FEATURES: [&str; 5] = [
+    "agent-discovery",
+    "multi-recipient",
+    "domain-signatures",
+    "batch",
+    "wait",
+];
 
 /// Who writes to whom.
 #[derive(Debug, Clone, Copy)]

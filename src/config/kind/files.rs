@@ -10,6 +10,7 @@ use super::{Misfit, Scalar};
 use crate::config::database::{Database, PostgresUrl};
 use crate::config::reading::Reading;
 use crate::config::secret::Secret;
+use crate::protocol::{Selector, Signer};
 
 /// A shorter secret can be guessed.
 const SHORTEST_SECRET: usize = 16;
@@ -164,6 +165,33 @@ impl Scalar for SealingKey {
         }
         let reason = "does not hold 32 bytes in base64; make one with `openssl rand -base64 32`";
         Err(Misfit::Because(reason.to_owned()))
+    }
+}
+
+/// A private key that signs.
+pub(in crate::config) struct SigningKey;
+
+impl Scalar for SigningKey {
+    type Value = Secret;
+
+    fn noun() -> String {
+        "the path of a file with a private key in PEM, or `env:NAME`".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "signing.key"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+        let secret = secret(text, reading)?;
+        let selector = Selector::parse("any").map_err(|_| Misfit::Form)?;
+        match Signer::read(selector, secret.reveal()) {
+            Ok(_) => Ok(secret),
+            Err(fault) => {
+                let reason = format!("{fault}; make one with `amtpd key generate`");
+                Err(Misfit::Because(reason))
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{Misfit, Scalar};
 use crate::config::reading::Reading;
-use crate::protocol::{Address, AgentName, Domain, GatewayUrl, is_reserved};
+use crate::protocol::{Address, AgentName, Domain, GatewayUrl, Selector, is_reserved};
 
 /// A domain.
 pub(in crate::config) struct DomainName;
@@ -62,6 +62,25 @@ impl Scalar for Agent {
             return Err(Misfit::Because(reason.to_owned()));
         }
         Ok(agent)
+    }
+}
+
+/// The name of a signing key.
+pub(in crate::config) struct SelectorName;
+
+impl Scalar for SelectorName {
+    type Value = Selector;
+
+    fn noun() -> String {
+        "a label of 1 to 63 of a-z, 0-9 and inner hyphens".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "k1"
+    }
+
+    fn parse(text: &str, _: &Reading<'_>) -> Result<Selector, Misfit> {
+        Selector::parse(text).map_err(|_| Misfit::Form)
     }
 }
 

@@ -269,3 +269,57 @@ fn a_client_certificate_needs_its_key_and_files_that_are_there() {
         );
     }
 }
+
+#[test]
+fn a_signing_key_is_read_and_a_wrong_one_is_a_fault() {
+    let folder = Folder::new();
+    assert!(
+        folder
+            .load(&folder.needed(), &[])
+            .unwrap()
+            .signing
+            .is_none()
+    );
+    let lines = "signing: {selector: k2, key_file: signing.key, previous: [k1, k0]}\n";
+    let config = folder.load(&(folder.needed() + lines), &[]).unwrap();
+    let signing = config.signing.unwrap();
+    assert_eq!(signing.signer().selector().as_str(), "k2");
+    assert_eq!(signing.previous.len(), 2);
+    let key = include_str!("../../protocol/signature/tests/rsa2048.pem");
+    let by_variable = [
+        ("AMTPD__SIGNING__SELECTOR", "r1"),
+        ("AMTPD__SIGNING__KEY_FILE", "env:KEY"),
+        ("KEY", key),
+    ];
+    let config = folder.load(&folder.needed(), &by_variable).unwrap();
+    assert_eq!(
+        config.signing.unwrap().signer().algorithm().as_str(),
+        "RS256"
+    );
+    for (line, words) in [
+        (
+            "{selector: K1, key_file: signing.key}",
+            "signing.selector: \"K1\" is not a label",
+        ),
+        ("{selector: a.b, key_file: signing.key}", "signing.selector"),
+        (
+            "{selector: k1, key_file: cert.pem}",
+            "holds no PRIVATE KEY section",
+        ),
+        (
+            "{selector: k1, key_file: none.key}",
+            "there is no such file",
+        ),
+        ("{key_file: signing.key}", "signing.selector"),
+        (
+            "{selector: k1, key_file: signing.key, previous: [k1]}",
+            "needs a new selector",
+        ),
+    ] {
+        let faults = folder.faults(&format!("signing: {line}\n"));
+        assert!(
+            faults.len() == 1 && faults[0].contains(words),
+            "{line}: {faults:?}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request, State};
@@ -10,6 +11,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -170,6 +172,7 @@ pub(super) fn client(parts: &Parts) -> Result<&Connection, ApiError> {
 /// before waiting.
 pub(super) struct Came {
     pub(super) remote: IpAddr,
+    pub(super) certificates: Arc<[CertificateDer<'static>]>,
     pub(super) request_id: RequestId,
     pub(super) entry: Option<Entry>,
 }
@@ -179,8 +182,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Came {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let request_id = parts.extensions.get::<RequestId>();
+        let client = client(parts)?;
         Ok(Self {
-            remote: client(parts)?.client.ip(),
+            remote: client.client.ip(),
+            certificates: client.client_certificates.clone(),
             request_id: request_id
                 .cloned()
                 .ok_or(ApiError::new(ErrorCode::InternalError))?,

@@ -78,6 +78,7 @@ pub(super) fn arrival(
         raw,
         presented,
         remote: came.remote,
+        certificates: came.certificates.clone(),
         request_id: came.request_id.as_str().to_owned(),
         verify_by,
     }

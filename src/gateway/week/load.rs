@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -232,6 +233,7 @@ impl World {
             presented,
             remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
             request_id: "r".to_owned(),
+            certificates: Arc::default(),
             verify_by: self.clock.monotonic(),
         };
         self.intake.begin(arrival, None).await.unwrap()

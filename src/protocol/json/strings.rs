@@ -11,16 +11,33 @@ pub fn string_of(value: &str) -> Option<Cow<'_, str>> {
 
 /// Appends `text` as a JSON string, escaping no more than it must.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    write(text, out, |_| None);
+}
+
+/// The same with the two-character escapes where JSON has them, as RFC 8785 wants it.
+pub(super) fn write_short(text: &str, out: &mut Vec<u8>) {
+    write(text, out, |byte| match byte {
+        0x08 => Some(b'b'),
+        b'\t' => Some(b't'),
+        b'\n' => Some(b'n'),
+        0x0c => Some(b'f'),
+        b'\r' => Some(b'r'),
+        _ => None,
+    });
+}
+
+fn write(text: &str, out: &mut Vec<u8>, short: impl Fn(u8) -> Option<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {
         let (plain, special) = rest.split_at(plain_prefix(rest));
         out.extend_from_slice(plain);
-        match special.first() {
-            None => break,
-            Some(byte @ (b'"' | b'\\')) => out.extend_from_slice(&[b'\\', *byte]),
-            Some(byte) => {
+        let Some(byte) = special.first() else { break };
+        match (*byte, short(*byte)) {
+            (b'"' | b'\\', _) => out.extend_from_slice(&[b'\\', *byte]),
+            (_, Some(letter)) => out.extend_from_slice(&[b'\\', letter]),
+            (byte, None) => {
                 out.extend_from_slice(b"\\u00");
                 out.push(HEX[usize::from(byte >> 4)]);
                 out.push(HEX[usize::from(byte & 15)]);

@@ -62,6 +62,14 @@ pub(super) enum Judgement {
     Split,
 }
 
+impl Judgement {
+    /// Whether something of the same request will be sent again as it is.
+    pub(super) fn defers(&self) -> bool {
+        let again = |verdict: &Verdict| matches!(verdict, Verdict::Deferred(_));
+        matches!(self, Self::Each(verdicts) if verdicts.iter().any(again))
+    }
+}
+
 /// What an answer means for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {

@@ -7,6 +7,8 @@
 //! Some peers take only UUIDs: version 7 as ids, version 4 as keys. What is none never leaves as
 //! an identity, and a reference that is none only if its id came from that domain.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::super::{Copy, Parcel};
@@ -31,6 +33,8 @@ pub(super) struct Letter {
     pub(super) id: MessageId,
     /// The whole message.
     pub(super) body: Bytes,
+    /// The signature in it, as raw JSON.
+    pub(super) signature: Option<Arc<str>>,
 }
 
 /// What becomes of the ids a message refers to.
@@ -91,7 +95,7 @@ pub(super) fn count(copies: &[Copy]) -> u32 {
     u32::try_from(copies.len()).unwrap_or(u32::MAX)
 }
 
-/// The bytes of a parcel under an identity; the same for the same arguments.
+/// The bytes of a parcel under an identity, not signed yet; the same for the same arguments.
 pub(super) fn write(parcel: &Parcel, wire: &WireIdentity, references: References) -> Letter {
     let message = &parcel.message;
     let addresses: Vec<Address> = parcel
@@ -104,11 +108,17 @@ pub(super) fn write(parcel: &Parcel, wire: &WireIdentity, references: References
         recipients: (!says(message, &addresses)).then_some(&addresses[..]),
         in_reply_to: references.in_reply_to,
         workflow_id: references.workflow_id,
+        // `null` says that there is none, and would stand in the way of one.
+        signature: match message.signature() {
+            Some(_) => Edit::Keep,
+            None => Edit::Omit,
+        },
         ..Replace::identity(&wire.id, &wire.key, timestamp)
     };
     Letter {
         id: wire.id.clone(),
         body: build(message, &replace).into(),
+        signature: None,
     }
 }
 

@@ -101,7 +101,11 @@ impl<'a> Visit<'a> {
             Some(known) => known,
             None => self.fresh_identity(unit).await?,
         };
-        Ok(letter::write(&unit.parcel, &wire, references))
+        let mut letter = letter::write(&unit.parcel, &wire, references);
+        if let Some(signing) = &self.of.signing {
+            signing.sign(&unit.parcel, &mut letter).await;
+        }
+        Ok(letter)
     }
 
     /// A new identity for a unit; it is on disk.
@@ -148,16 +152,19 @@ impl<'a> Visit<'a> {
             content_type: "application/json",
             encoding: None,
             traceparent: letter::traceparent(&unit.parcel.message),
-            body: letter.body,
+            body: letter.body.clone(),
             largest_answer: LARGEST_ANSWER,
         };
         match post.send(&to, self.settings, &self.of.tools.clock).await {
             Ok(answer) => {
                 let remote = answer.remote.map(|remote| remote.to_string());
                 let heard = heard(&answer, remote.as_deref());
-                self.hear((&unit, &letter.id), &heard, trip);
+                self.hear((&unit, &letter), &heard, trip);
             }
-            Err(trouble) => trip.settle_whole(&unit, &Verdict::Deferred(trouble), None),
+            Err(trouble) => {
+                self.keep(&letter);
+                trip.settle_whole(&unit, &Verdict::Deferred(trouble), None);
+            }
         }
     }
 
@@ -184,7 +191,8 @@ impl<'a> Visit<'a> {
             Ok(answer) => self.hear_batch(&letters, &answer, trip),
             Err(trouble) => {
                 let verdict = Verdict::Deferred(trouble);
-                for (unit, _) in &letters {
+                for (unit, letter) in &letters {
+                    self.keep(letter);
                     trip.settle_whole(unit, &verdict, None);
                 }
             }
@@ -201,7 +209,7 @@ impl<'a> Visit<'a> {
                 self.of.no_batch.note(self.route.domain, now);
             }
             for (unit, letter) in letters {
-                self.hear((unit, &letter.id), &whole, trip);
+                self.hear((unit, letter), &whole, trip);
             }
             return;
         }
@@ -214,18 +222,21 @@ impl<'a> Visit<'a> {
                         body: &line.body,
                         ..whole
                     };
-                    self.hear((unit, &letter.id), &heard, trip);
+                    self.hear((unit, letter), &heard, trip);
                 }
-                None => trip.settle_whole(unit, &no_line(lines.len()), whole.remote),
+                None => {
+                    self.keep(letter);
+                    trip.settle_whole(unit, &no_line(lines.len()), whole.remote);
+                }
             }
         }
     }
 
     /// Takes the answer to one unit.
-    fn hear(&self, (unit, id): (&Unit, &MessageId), answer: &answer::Answer<'_>, trip: &mut Trip) {
+    fn hear(&self, (unit, letter): (&Unit, &Letter), answer: &answer::Answer<'_>, trip: &mut Trip) {
         let clock = &self.of.tools.clock;
         let asked = Asked {
-            id,
+            id: &letter.id,
             copies: &unit.parcel.copies,
             now: clock.now(),
         };
@@ -234,7 +245,17 @@ impl<'a> Visit<'a> {
             let now = clock.monotonic();
             self.of.one_by_one.note(self.route.domain, now);
         }
+        if judgement.defers() {
+            self.keep(letter);
+        }
         trip.settle(unit, judgement, answer.remote);
+    }
+
+    /// The signature of a letter that will be sent again.
+    fn keep(&self, letter: &Letter) {
+        if let Some(signing) = &self.of.signing {
+            signing.keep(letter);
+        }
     }
 }
 

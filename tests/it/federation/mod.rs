@@ -7,4 +7,5 @@ mod chaos;
 mod immediate;
 mod operator;
 mod peers;
+mod signing;
 mod webhooks;

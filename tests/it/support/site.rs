@@ -194,7 +194,7 @@ impl World {
 }
 
 /// What our gateways offer.
-pub const FEATURES: &str = "agent-discovery,multi-recipient,batch,wait";
+pub const FEATURES: &str = "agent-discovery,multi-recipient,domain-signatures,batch,wait";
 
 impl Site {
     pub fn https(&self) -> SocketAddr {
@@ -232,6 +232,12 @@ impl Site {
             World::host(&self.domain),
             self.admin.port()
         )
+    }
+
+    /// Changes a setting for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the process and waits until it is ready.

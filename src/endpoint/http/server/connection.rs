@@ -274,8 +274,14 @@ async fn answer(
         extensions.insert(fault);
         connection.client
     });
+    // A proxy's certificate is not its client's.
+    let client_certificates = match client == connection.client {
+        true => connection.client_certificates,
+        false => Arc::default(),
+    };
     extensions.insert(Connection {
         client,
+        client_certificates,
         ..connection
     });
     let response = shared.app.clone().call(request).await?;

@@ -40,7 +40,8 @@ pub struct Connection {
     pub client: SocketAddr,
     /// Whether the request came over our own TLS.
     pub tls: bool,
-    /// The chain the client showed, leaf first; empty when it showed none.
+    /// The chain the client showed, leaf first, with proof that it has the key; empty when it showed none,
+    /// or where a proxy stands between. Whom it is from is not judged yet.
     pub client_certificates: Arc<[CertificateDer<'static>]>,
 }
 
