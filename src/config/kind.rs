@@ -15,7 +15,8 @@ mod names;
 pub(super) use facts::{Bytes, Count, Format, Level, Pace, Path, Period, Space, Switch, Tries};
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
-    AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,
+    AuthorityFile, CertificateFile, Credential, DatabaseUrl, Folder, PrivateKeyFile, SealingKey,
+    SecretFile,
 };
 pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 

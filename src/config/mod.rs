@@ -30,6 +30,7 @@ mod log;
 mod names;
 mod net;
 mod peers;
+mod policies;
 mod profile;
 mod published;
 mod reading;
@@ -60,6 +61,7 @@ pub use listen::Listen;
 pub use log::Log;
 pub use net::{Allow, Net};
 pub use peers::Peer;
+pub use policies::Policies;
 pub use profile::{Profile, ProfileFault, user_data_folder};
 pub use published::{FEATURES, RECORD_TTL, advertisement};
 pub use reading::Places;
@@ -72,6 +74,9 @@ pub use template::template;
 pub use tls::Tls;
 pub use units::{Rate, Size, Span, UnitFault};
 
+pub(crate) use document::{Entry, Lines, Node, Origin, Shape, lines, locate, parse_at_most};
+pub(crate) use unknown::closest;
+
 use crate::protocol::{Address, Domain, GatewayUrl};
 use kind::AgentRef;
 use names::Names;
@@ -79,7 +84,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 17] = [
+const SECTIONS: [&Section; 18] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -91,6 +96,7 @@ const SECTIONS: [&Section; 17] = [
     &Store::TABLE,
     &Secrets::TABLE,
     &Admin::TABLE,
+    &Policies::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
     &Limits::TABLE,
@@ -128,6 +134,8 @@ pub struct Config {
     pub secrets: Option<Secrets>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// What may pass; without it the usual policy holds.
+    pub policies: Option<Policies>,
     /// How messages get to their recipients.
     pub delivery: Delivery,
     /// How much of everything.
@@ -182,6 +190,11 @@ impl Config {
             Some(None)
         };
         let admin = Admin::read(reading);
+        let policies = if reading.has(&Policies::TABLE) {
+            Policies::read(reading).map(Some)
+        } else {
+            Some(None)
+        };
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
@@ -219,6 +232,7 @@ impl Config {
             store: store?,
             secrets: secrets?,
             admin: admin?,
+            policies: policies?,
             delivery: delivery?,
             limits: limits?,
             retention: retention?,

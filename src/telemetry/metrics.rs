@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
+use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
@@ -130,6 +131,7 @@ struct Series {
     certificate_expiry: Gauge,
     queue: QueueMetrics,
     admission: AdmissionMetrics,
+    policies: PolicyMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -239,6 +241,7 @@ impl Metrics {
             ),
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
+            policies: PolicyMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -278,6 +281,12 @@ impl Metrics {
     #[must_use]
     pub fn admission(&self) -> &AdmissionMetrics {
         &self.0.admission
+    }
+
+    /// The series of policies.
+    #[must_use]
+    pub fn policies(&self) -> &PolicyMetrics {
+        &self.0.policies
     }
 
     /// A request was refused with this code.

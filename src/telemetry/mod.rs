@@ -9,10 +9,12 @@ mod admission_metrics;
 mod board;
 mod log;
 mod metrics;
+mod policy_metrics;
 mod queue_metrics;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
+pub use policy_metrics::{PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
