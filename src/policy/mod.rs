@@ -13,17 +13,24 @@
 //! callers `a2a+*`: a rule for our agents is not one for them.
 
 mod fault;
+mod folder;
 mod index;
+mod limits;
+mod lint;
 mod pattern;
 mod question;
 mod reading;
 mod rule;
+mod running;
 mod set;
 
 #[cfg(test)]
 mod tests;
 
 pub use fault::PolicyFaults;
+pub use folder::{read_files, read_folder};
+pub use limits::MOST_SENDERS;
+pub use lint::Idle;
 pub use pattern::{AddressPattern, Locals, PatternFault};
 pub use question::{
     CertificateStanding, Direction, Directions, PayloadStanding, Question, SenderStanding,
@@ -33,4 +40,5 @@ pub use rule::{
     Action, Allowance, Because, Limit, Mismatch, Ordering, Requirement, Rule, RulePlace, RuleRef,
     SignatureMode, Verdict,
 };
+pub use running::{Broken, Policies, PolicyState};
 pub use set::{Explanation, PolicySet};

@@ -71,6 +71,10 @@ impl Directions {
         self.0 & other.0 == other.0
     }
 
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// One by one.
     pub fn iter(self) -> impl Iterator<Item = Direction> {
         let inside = move |each: &Direction| self.meets((*each).into());

@@ -16,5 +16,5 @@ pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
-pub use policy_metrics::{PolicyMetrics, ReloadOutcome};
+pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};

@@ -16,6 +16,17 @@ struct ByVerdict {
     verdict: &'static str,
 }
 
+/// A counter of verdicts. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct PolicyCounter(Counter);
+
+impl PolicyCounter {
+    /// One more.
+    pub fn inc(&self) {
+        self.0.inc();
+    }
+}
+
 /// What a look at the policy files came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadOutcome {
@@ -104,7 +115,7 @@ impl PolicyMetrics {
 
     /// The counter of one verdict: `allow`, `hold`, `deny`, `limited`.
     #[must_use]
-    pub fn verdict(&self, verdict: &'static str) -> Counter {
-        self.verdicts.get_or_create_owned(&ByVerdict { verdict })
+    pub fn verdict(&self, verdict: &'static str) -> PolicyCounter {
+        PolicyCounter(self.verdicts.get_or_create_owned(&ByVerdict { verdict }))
     }
 }

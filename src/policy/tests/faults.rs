@@ -165,7 +165,7 @@ fn every_mistake_in_a_file_is_told() {
         "x,".repeat(1_001)
     );
     let table = [
-        ("", "p.yaml: default_policy: is missing"),
+        ("", "must hold keys; known here: version"),
         ("[]", "must hold keys; known here: version"),
         (
             "version: \"1.0\"\n",
