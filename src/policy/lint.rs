@@ -141,90 +141,95 @@ mod tests {
         found.map(|(_, idle)| idle.text()).unwrap_or_default()
     }
 
+    /// Rules, and what is told of the last.
+    const ROWS: &[(&[&str], &str)] = &[
+        (
+            &[
+                "{action: allow, name: all}",
+                "{sender_pattern: a@b.com, action: deny}",
+            ],
+            "shadowed by the rule \"all\" (p:4)",
+        ),
+        (
+            &[
+                "{sender_pattern: \"*.com\", action: deny}",
+                "{sender_pattern: \"*@b.com\", schemas: [x], action: allow}",
+            ],
+            "shadowed by the rule (p:4)",
+        ),
+        (
+            &[
+                "{schemas: [\"x.*\"], action: deny}",
+                "{schemas: [x.y, \"x.z*\"], action: allow}",
+            ],
+            "shadowed by",
+        ),
+        (
+            &[
+                "{schemas: [\"x.*\"], action: deny}",
+                "{schemas: [x.y, \"z*\"], action: allow}",
+            ],
+            "",
+        ),
+        (&["{schemas: [\"*\"], action: deny}", "{action: allow}"], ""),
+        (
+            &[
+                "{direction: inbound, action: deny}",
+                "{direction: [inbound, bridge-in], action: allow}",
+            ],
+            "",
+        ),
+        (
+            &[
+                "{direction: inbound, name: i, action: deny}",
+                "{direction: bridge-in, name: b, action: deny}",
+                "{direction: [inbound, bridge-in], sender_pattern: \"*@b.com\", action: allow}",
+            ],
+            "unreachable: the rule \"i\" (p:4) and the rule \"b\" (p:5) together",
+        ),
+        (
+            &[
+                "{sender_pattern: a@b.com, require: [signed], action: allow}",
+                "{sender_pattern: a@b.com, action: allow}",
+            ],
+            "shadowed by",
+        ),
+        (
+            &[
+                "{sender_pattern: a@b.com, action: allow}",
+                "{sender_pattern: \"*@b.com\", action: allow}",
+            ],
+            "",
+        ),
+        (
+            &["{sender_pattern: workflow@example.com, action: allow}"],
+            "reserved name",
+        ),
+        (
+            &["{sender_pattern: \"*@example.com\", direction: inbound, action: allow}"],
+            "its sender is ours",
+        ),
+        (
+            &["{recipient_pattern: \"*@b.com\", direction: inbound, action: allow}"],
+            "its recipient is foreign",
+        ),
+        (
+            &["{sender_pattern: \"*@b.com\", direction: outbound, action: allow}"],
+            "its sender is foreign",
+        ),
+        (
+            &["{sender_pattern: a@b.com, recipient_pattern: b@b.com, action: allow}"],
+            "from others to others",
+        ),
+        (
+            &["{sender_pattern: a@b.com, recipient_pattern: b@example.com, action: allow}"],
+            "",
+        ),
+    ];
+
     #[test]
     fn a_rule_is_told_with_what_shadows_it() {
-        const ALL: &str = "{action: allow, name: all}";
-        for (rules, part) in [
-            (
-                &[ALL, "{sender_pattern: a@b.com, action: deny}"][..],
-                "shadowed by the rule \"all\" (p:4)",
-            ),
-            (
-                &[
-                    "{sender_pattern: \"*.com\", action: deny}",
-                    "{sender_pattern: \"*@b.com\", schemas: [x], action: allow}",
-                ],
-                "shadowed by the rule (p:4)",
-            ),
-            (
-                &[
-                    "{schemas: [\"x.*\"], action: deny}",
-                    "{schemas: [x.y, \"x.z*\"], action: allow}",
-                ],
-                "shadowed by",
-            ),
-            (
-                &[
-                    "{schemas: [\"x.*\"], action: deny}",
-                    "{schemas: [x.y, \"z*\"], action: allow}",
-                ],
-                "",
-            ),
-            (&["{schemas: [\"*\"], action: deny}", "{action: allow}"], ""),
-            (
-                &[
-                    "{direction: inbound, action: deny}",
-                    "{direction: [inbound, bridge-in], action: allow}",
-                ],
-                "",
-            ),
-            (
-                &[
-                    "{direction: inbound, name: i, action: deny}",
-                    "{direction: bridge-in, name: b, action: deny}",
-                    "{direction: [inbound, bridge-in], sender_pattern: \"*@b.com\", action: allow}",
-                ],
-                "unreachable: the rule \"i\" (p:4) and the rule \"b\" (p:5) together",
-            ),
-            (
-                &[
-                    "{sender_pattern: a@b.com, require: [signed], action: allow}",
-                    "{sender_pattern: a@b.com, action: allow}",
-                ],
-                "shadowed by",
-            ),
-            (
-                &[
-                    "{sender_pattern: a@b.com, action: allow}",
-                    "{sender_pattern: \"*@b.com\", action: allow}",
-                ],
-                "",
-            ),
-            (
-                &["{sender_pattern: workflow@example.com, action: allow}"],
-                "reserved name",
-            ),
-            (
-                &["{sender_pattern: \"*@example.com\", direction: inbound, action: allow}"],
-                "its sender is ours",
-            ),
-            (
-                &["{recipient_pattern: \"*@b.com\", direction: inbound, action: allow}"],
-                "its recipient is foreign",
-            ),
-            (
-                &["{sender_pattern: \"*@b.com\", direction: outbound, action: allow}"],
-                "its sender is foreign",
-            ),
-            (
-                &["{sender_pattern: a@b.com, recipient_pattern: b@b.com, action: allow}"],
-                "from others to others",
-            ),
-            (
-                &["{sender_pattern: a@b.com, recipient_pattern: b@example.com, action: allow}"],
-                "",
-            ),
-        ] {
+        for (rules, part) in ROWS {
             let told = told(rules);
             assert!(
                 told.contains(part) && told.is_empty() == part.is_empty(),

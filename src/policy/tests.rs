@@ -10,6 +10,7 @@ use crate::config::DeliveryPath;
 use crate::protocol::{Address, Domain, ErrorCode, Priority, SchemaId};
 
 mod faults;
+mod shipped;
 mod speed;
 
 fn local() -> Vec<Domain> {
@@ -229,8 +230,8 @@ fn a_restricted_recipient_is_closed_to_all_others_whatever_the_rules_say() {
     );
 }
 
-#[test]
-fn what_matches_but_lacks_what_is_required_is_refused() {
+/// A rule's keys, what is known of a message, and what it is told.
+fn requirements() -> Vec<(&'static str, Standing, Option<ErrorCode>)> {
     use ErrorCode::{
         MessageTooLarge, PolicyDenied, SignatureInvalid, SignatureKeyUnavailable, SignatureRequired,
     };
@@ -255,7 +256,7 @@ fn what_matches_but_lacks_what_is_required_is_refused() {
         payload: PayloadStanding::Encrypted,
         ..unsigned
     };
-    for (extra, standing, refusal) in [
+    vec![
         ("require: [verified]", unsigned, Some(SignatureRequired)),
         ("require: [verified]", near, Some(SignatureRequired)),
         ("require: [verified]", forged, Some(SignatureInvalid)),
@@ -300,7 +301,12 @@ fn what_matches_but_lacks_what_is_required_is_refused() {
             unsigned,
             Some(MessageTooLarge),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_matches_but_lacks_what_is_required_is_refused() {
+    for (extra, standing, refusal) in requirements() {
         let set = set(&[
             &format!("{{{extra}, action: hold}}"),
             "{action: allow, name: never asked}",

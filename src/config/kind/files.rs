@@ -102,6 +102,10 @@ impl Scalar for Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
                 Err(Misfit::Because("is no folder; name one".to_owned()))
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let reason = format!("names no folder: there is no {}; make it", path.display());
+                Err(Misfit::Because(reason))
+            }
             Err(error) => Err(unreadable(&path, &error)),
         }
     }
