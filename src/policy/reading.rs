@@ -24,6 +24,11 @@ pub(super) const LARGEST_FILE: usize = 1 << 20;
 pub(super) const MOST_RULES: usize = 10_000;
 /// Keys and values of one file.
 const MOST_VALUES: usize = 300_000;
+/// Brackets and braces of one file that open, those in texts and comments counted. The parser takes time
+/// by their number and by how many are open at once.
+const MOST_BRACKETS: usize = 30_000;
+/// Brackets and braces open at once.
+const DEEPEST: usize = 100;
 /// Patterns in one list.
 const MOST_IN_A_LIST: usize = 1_000;
 /// So many places are found by reading a file once more.
@@ -82,6 +87,26 @@ fn whole_file(file: &Path) -> Place {
     }
 }
 
+/// Why a text is not even given to the parser.
+fn too_nested(text: &str) -> Option<String> {
+    let (mut all, mut open) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => (all, open) = (all + 1, open + 1),
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        if open > DEEPEST {
+            return Some(format!("has more than {DEEPEST} brackets open at once"));
+        }
+        if all > MOST_BRACKETS {
+            let text = "has more than 30000 brackets; split it, or write a key a line";
+            return Some(text.to_owned());
+        }
+    }
+    None
+}
+
 /// One file being read.
 struct Reading<'a> {
     file: &'a Path,
@@ -96,6 +121,10 @@ impl<'a> Reading<'a> {
     fn start(file: &'a Path, text: &'a str, faults: &'a mut FaultList) -> Option<(Self, Node)> {
         if text.len() > LARGEST_FILE {
             let text = "is larger than 1MiB; split it into several files".to_owned();
+            faults.add(|| whole_file(file), "", text);
+            return None;
+        }
+        if let Some(text) = too_nested(text) {
             faults.add(|| whole_file(file), "", text);
             return None;
         }

@@ -48,6 +48,8 @@ struct Shared {
     ledger: Arc<Ledger>,
     current: ArcSwap<Current>,
     desk: Mutex<Desk>,
+    /// Held by who looks: one look at a time.
+    looking: Mutex<()>,
 }
 
 struct Counters {
@@ -149,6 +151,7 @@ impl Policies {
                 broken: None,
                 salts,
             }),
+            looking: Mutex::default(),
             clock,
         })))
     }
@@ -251,15 +254,17 @@ impl Policies {
         let Some(folder) = &self.0.folder else {
             return Ok(ReloadOutcome::Unchanged);
         };
-        // One look at a time.
-        let mut desk = self.desk();
+        let looking = self.0.looking.lock();
+        let _looking = looking.unwrap_or_else(PoisonError::into_inner);
         let read = read_folder(folder).and_then(|texts| {
-            if texts == desk.texts {
+            if texts == self.desk().texts {
                 return Ok(None);
             }
+            // The desk stays free: others ask how the policy is.
             let set = PolicySet::parse(&texts, &self.0.local)?;
             Ok(Some((set, texts)))
         });
+        let mut desk = self.desk();
         match read {
             Ok(news) => Ok(self.take(news, &mut desk, cause)),
             Err(faults) => {

@@ -326,8 +326,8 @@ fn aliases_cannot_blow_a_file_up() {
 #[test]
 fn deep_and_odd_texts_are_faults_and_nothing_worse() {
     for text in [
-        "[".repeat(100_000),
-        "{a: ".repeat(20_000),
+        "[".repeat(100),
+        "{a: ".repeat(100),
         "- ".repeat(20_000),
         "? ".repeat(20_000),
         "\u{feff}".to_owned(),
@@ -337,6 +337,24 @@ fn deep_and_odd_texts_are_faults_and_nothing_worse() {
         "\"\\".repeat(10_000),
     ] {
         assert!(!faults(&text).is_empty());
+    }
+}
+
+#[test]
+fn nesting_is_refused_before_it_costs_the_parser_time() {
+    let hidden = "[ #]\n".repeat(30_001);
+    for (text, told) in [
+        (
+            "[".repeat(1 << 20),
+            "p.yaml: has more than 100 brackets open",
+        ),
+        (
+            "{a: ".repeat(1 << 18),
+            "p.yaml: has more than 100 brackets open",
+        ),
+        (hidden, "p.yaml: has more than 30000 brackets"),
+    ] {
+        assert!(faults(&text)[0].contains(told));
     }
 }
 
