@@ -367,3 +367,28 @@ fn an_anchor_saves_writing() {
     let letter = Letter::from("a@q.com", "a@b.com").with_schema("x");
     assert_eq!(line(&set, &letter), 5);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 500, ..ProptestConfig::default() })]
+
+    /// What is nearly a policy is read or refused, and every fault has words.
+    #[test]
+    fn any_text_is_read_or_refused(
+        noise in "[\\[\\]{}:*&!|>'\"#, \n@.a1~?%-]{0,40}",
+        at in 0_usize..200,
+        cut in 0_usize..20,
+    ) {
+        let text = format!(
+            "{HEAD}restricted: [{{recipient_pattern: a@b.com, senders: [\"*\"]}}]\nrules:\n- name: x\n  schemas: [a, \"b*\"]\n  rate_limit: {{rate: 1/s, burst: 2}}\n  action: allow\n"
+        );
+        let (head, tail) = text.split_at(at.min(text.len()));
+        let text = format!("{head}{noise}{}", &tail[cut.min(tail.len())..]);
+        match parse(&[("p.yaml", &text)]) {
+            Ok(set) => drop(set.idle_rules()),
+            Err(faults) => {
+                prop_assert!(!faults.faults().is_empty());
+                prop_assert!(faults.faults().iter().all(|fault| !fault.text.is_empty()));
+            }
+        }
+    }
+}
