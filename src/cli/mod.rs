@@ -31,6 +31,7 @@ mod init;
 mod key;
 mod mail;
 mod message;
+mod policy;
 mod queue;
 mod quickstart;
 mod selection;
@@ -65,6 +66,7 @@ enum Command {
     Message(message::MessageCommand),
     Queue(queue::QueueCommand),
     DeadLetter(dead_letter::DeadLetterCommand),
+    Policy(policy::PolicyCommand),
     Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
@@ -90,6 +92,7 @@ impl Command {
             Self::Message(command) => wait_for(command.run()),
             Self::Queue(command) => wait_for(command.run()),
             Self::DeadLetter(command) => wait_for(command.run()),
+            Self::Policy(command) => command.run(),
             Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),

@@ -8,11 +8,15 @@
 use std::cell::Cell;
 use std::fmt;
 
+mod lines;
+
+pub(crate) use lines::{Lines, lines};
+
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Where a key or value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The so-manieth key or value of the text.
     Text(usize),
     /// An environment variable.
@@ -23,14 +27,14 @@ pub(super) enum Origin {
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) origin: Origin,
-    pub(super) shape: Shape,
+pub(crate) struct Node {
+    pub(crate) origin: Origin,
+    pub(crate) shape: Shape,
 }
 
 /// What a value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// Nothing was written.
     Null,
     /// `true` or `false`.
@@ -47,32 +51,32 @@ pub(super) enum Shape {
 
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) origin: Origin,
-    pub(super) key: String,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) origin: Origin,
+    pub(crate) key: String,
+    pub(crate) value: Node,
 }
 
 /// Why a text is no YAML, and where: line and column from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    pub(super) text: String,
-    pub(super) place: Option<(usize, usize)>,
+pub(crate) struct Unreadable {
+    pub(crate) text: String,
+    pub(crate) place: Option<(usize, usize)>,
 }
 
 impl Node {
-    pub(super) fn new(origin: Origin, shape: Shape) -> Self {
+    pub(crate) fn new(origin: Origin, shape: Shape) -> Self {
         Self { origin, shape }
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.shape {
             Shape::Map(entries) => entries,
             _ => &[],
         }
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn find(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
@@ -132,18 +136,20 @@ impl Node {
 
 /// Reads one document.
 pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
-    let counter = Counter::default();
+    parse_at_most(text, usize::MAX)
+}
+
+/// Reads one document of at most `most` keys and values, aliases counted where they stand.
+pub(crate) fn parse_at_most(text: &str, most: usize) -> Result<Node, Unreadable> {
+    let counter = Counter::new(None, most);
     NodeSeed(&counter)
         .deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|error| unreadable(&error))
 }
 
 /// Line and column, from 1, of a key or value of `text`.
-pub(super) fn locate(text: &str, number: usize) -> Option<(usize, usize)> {
-    let counter = Counter {
-        next: Cell::new(0),
-        stop: Some(number),
-    };
+pub(crate) fn locate(text: &str, number: usize) -> Option<(usize, usize)> {
+    let counter = Counter::new(Some(number), usize::MAX);
     let read = NodeSeed(&counter).deserialize(serde_yaml::Deserializer::from_str(text));
     place(&read.err()?)
 }
@@ -162,18 +168,27 @@ fn unreadable(error: &serde_yaml::Error) -> Unreadable {
     }
 }
 
-#[derive(Default)]
 struct Counter {
     next: Cell<usize>,
     stop: Option<usize>,
+    most: usize,
 }
 
 impl Counter {
+    const fn new(stop: Option<usize>, most: usize) -> Self {
+        let next = Cell::new(0);
+        Self { next, stop, most }
+    }
+
     fn take<E: Error>(&self) -> Result<Origin, E> {
         let number = self.next.get();
         self.next.set(number + 1);
         if self.stop == Some(number) {
             return Err(E::custom("here"));
+        }
+        if number >= self.most {
+            let text = format!("more than {} keys and values, aliases counted", self.most);
+            return Err(E::custom(text));
         }
         Ok(Origin::Text(number))
     }

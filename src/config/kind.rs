@@ -17,7 +17,7 @@ pub(super) use facts::{
 };
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
-    AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey,
+    AuthorityFile, CertificateFile, Credential, DatabaseUrl, Folder, PrivateKeyFile, SealingKey,
     SecretFile, SigningKey,
 };
 pub(super) use names::{

@@ -30,6 +30,7 @@ mod log;
 mod names;
 mod net;
 mod peers;
+mod policies;
 mod profile;
 mod published;
 mod reading;
@@ -61,6 +62,7 @@ pub use listen::Listen;
 pub use log::Log;
 pub use net::{Allow, Net};
 pub use peers::Peer;
+pub use policies::Policies;
 pub use profile::{Profile, ProfileFault, user_data_folder};
 pub use published::{FEATURES, RECORD_TTL, advertisement};
 pub use reading::Places;
@@ -73,6 +75,9 @@ pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
 pub use units::{Rate, Size, Span, UnitFault};
+
+pub(crate) use document::{Entry, Lines, Node, Origin, Shape, lines, locate, parse_at_most};
+pub(crate) use unknown::closest;
 
 use crate::protocol::{Address, Domain, GatewayUrl};
 use kind::AgentRef;
@@ -94,6 +99,7 @@ const SECTIONS: [&Section; 18] = [
     &Secrets::TABLE,
     &Signing::TABLE,
     &Admin::TABLE,
+    &Policies::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
     &Limits::TABLE,
@@ -133,6 +139,8 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// What may pass; without it the usual policy holds.
+    pub policies: Option<Policies>,
     /// How messages get to their recipients.
     pub delivery: Delivery,
     /// How much of everything.
@@ -192,6 +200,11 @@ impl Config {
             Some(None)
         };
         let admin = Admin::read(reading);
+        let policies = if reading.has(&Policies::TABLE) {
+            Policies::read(reading).map(Some)
+        } else {
+            Some(None)
+        };
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
@@ -233,6 +246,7 @@ impl Config {
             secrets: secrets?,
             signing: signing?,
             admin: admin?,
+            policies: policies?,
             delivery: delivery?,
             limits: limits?,
             retention: retention?,

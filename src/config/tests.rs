@@ -17,6 +17,7 @@ impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("tls")).unwrap();
+        fs::create_dir(folder.path().join("policies")).unwrap();
         for file in [
             "cert.pem",
             "key.pem",

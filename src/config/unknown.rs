@@ -141,7 +141,7 @@ fn nearest(sections: &[&'static Section], section: &Section, given: &str) -> Opt
 }
 
 /// The candidate with the fewest wrong letters, if they are few.
-fn closest(given: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+pub(crate) fn closest(given: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     let few = (given.len() / 3).max(1);
     candidates
         .map(|name| (strsim::damerau_levenshtein(given, &name), name))

@@ -102,7 +102,7 @@ fn is_name(part: &str) -> bool {
 }
 
 /// Matches with at most one step back a byte: when the rest does not fit, the last `*` takes one byte more.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut last_star = None;
     while t < text.len() {

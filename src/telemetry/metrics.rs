@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
+use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use super::signature_metrics::SignatureMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
@@ -132,6 +133,7 @@ struct Series {
     queue: QueueMetrics,
     admission: AdmissionMetrics,
     signatures: SignatureMetrics,
+    policies: PolicyMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -242,6 +244,7 @@ impl Metrics {
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
             signatures: SignatureMetrics::register(r),
+            policies: PolicyMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -287,6 +290,12 @@ impl Metrics {
     #[must_use]
     pub fn signatures(&self) -> &SignatureMetrics {
         &self.0.signatures
+    }
+
+    /// The series of policies.
+    #[must_use]
+    pub fn policies(&self) -> &PolicyMetrics {
+        &self.0.policies
     }
 
     /// A request was refused with this code.

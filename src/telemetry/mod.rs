@@ -9,6 +9,7 @@ mod admission_metrics;
 mod board;
 mod log;
 mod metrics;
+mod policy_metrics;
 mod queue_metrics;
 mod signature_metrics;
 
@@ -16,5 +17,6 @@ pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
+pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use signature_metrics::SignatureMetrics;

@@ -82,6 +82,36 @@ fn readable(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
     }
 }
 
+/// A folder that is there.
+pub(in crate::config) struct Folder;
+
+impl Scalar for Folder {
+    type Value = PathBuf;
+
+    fn noun() -> String {
+        "the path of a folder".to_owned()
+    }
+
+    fn example() -> &'static str {
+        "policies"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+        let path = path(text, reading)?;
+        match fs::read_dir(&path) {
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                Err(Misfit::Because("is no folder; name one".to_owned()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let reason = format!("names no folder: there is no {}; make it", path.display());
+                Err(Misfit::Because(reason))
+            }
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+}
+
 /// A secret that is kept in a file or in the environment.
 pub(in crate::config) struct SecretFile;
 
