@@ -11,12 +11,15 @@ use super::reading::Reading;
 mod facts;
 mod files;
 mod names;
+mod schemas;
 
 pub(super) use facts::{Bytes, Count, Format, Level, Pace, Path, Period, Space, Switch, Tries};
 pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
     AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,
 };
+pub(super) use schemas::{Folder, Registries, Unknown};
+pub use schemas::{RegistryEntry, UnknownSchemas};
 pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 
 /// Whether a key may be left out.

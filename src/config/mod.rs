@@ -35,6 +35,7 @@ mod published;
 mod reading;
 mod reference;
 mod retention;
+mod schemas;
 mod secret;
 mod secrets;
 mod section;
@@ -54,7 +55,7 @@ pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
-pub use kind::{DeliveryPath, LogFormat};
+pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
@@ -65,6 +66,7 @@ pub use published::{FEATURES, RECORD_TTL, advertisement};
 pub use reading::Places;
 pub use reference::reference;
 pub use retention::Retention;
+pub use schemas::Schemas;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use store::Store;
@@ -79,7 +81,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 17] = [
+const SECTIONS: [&Section; 18] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -91,6 +93,7 @@ const SECTIONS: [&Section; 17] = [
     &Store::TABLE,
     &Secrets::TABLE,
     &Admin::TABLE,
+    &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
     &Limits::TABLE,
@@ -128,6 +131,8 @@ pub struct Config {
     pub secrets: Option<Secrets>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// What payloads are checked against.
+    pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
     /// How much of everything.
@@ -182,6 +187,7 @@ impl Config {
             Some(None)
         };
         let admin = Admin::read(reading);
+        let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
@@ -219,6 +225,7 @@ impl Config {
             store: store?,
             secrets: secrets?,
             admin: admin?,
+            schemas: schemas?,
             delivery: delivery?,
             limits: limits?,
             retention: retention?,

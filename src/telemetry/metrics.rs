@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
 use super::queue_metrics::QueueMetrics;
+use super::schema_metrics::SchemaMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
 /// The content type of [`Metrics::encode`].
@@ -130,6 +131,7 @@ struct Series {
     certificate_expiry: Gauge,
     queue: QueueMetrics,
     admission: AdmissionMetrics,
+    schemas: SchemaMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -239,6 +241,7 @@ impl Metrics {
             ),
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
+            schemas: SchemaMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -278,6 +281,12 @@ impl Metrics {
     #[must_use]
     pub fn admission(&self) -> &AdmissionMetrics {
         &self.0.admission
+    }
+
+    /// The series of schemas.
+    #[must_use]
+    pub fn schemas(&self) -> &SchemaMetrics {
+        &self.0.schemas
     }
 
     /// A request was refused with this code.

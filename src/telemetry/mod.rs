@@ -10,9 +10,11 @@ mod board;
 mod log;
 mod metrics;
 mod queue_metrics;
+mod schema_metrics;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
+pub use schema_metrics::SchemaMetrics;

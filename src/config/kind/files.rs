@@ -81,6 +81,15 @@ fn readable(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
     }
 }
 
+/// A folder that is there.
+pub(super) fn folder(text: &str, reading: &Reading<'_>) -> Result<PathBuf, Misfit> {
+    let path = path(text, reading)?;
+    match fs::read_dir(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
+}
+
 /// A secret that is kept in a file or in the environment.
 pub(in crate::config) struct SecretFile;
 
