@@ -18,9 +18,9 @@ pub use facts::{DeliveryPath, LogFormat};
 pub(super) use files::{
     AuthorityFile, CertificateFile, Credential, DatabaseUrl, PrivateKeyFile, SealingKey, SecretFile,
 };
+pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 pub(super) use schemas::{Folder, Registries, Unknown};
 pub use schemas::{RegistryEntry, UnknownSchemas};
-pub(super) use names::{Agent, AgentRef, DomainName, Listener, NameServer, Network, Url};
 
 /// Whether a key may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

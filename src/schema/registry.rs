@@ -143,7 +143,9 @@ async fn all(store: &Store) -> Result<Vec<StoredSchema>, StoreError> {
     let mut all: Vec<StoredSchema> = Vec::new();
     loop {
         let after = all.last().map(|last| (last.id.clone(), last.revision));
-        let after = after.as_ref().map(|(id, revision)| (id.as_str(), *revision));
+        let after = after
+            .as_ref()
+            .map(|(id, revision)| (id.as_str(), *revision));
         let page = store.list_schemas(after, PAGE).await?;
         let more = page.len() == PAGE;
         all.extend(page);

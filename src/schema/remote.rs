@@ -238,7 +238,8 @@ fn life(headers: &HeaderMap) -> Duration {
 
 /// An identifier as one segment of a path.
 fn segment(id: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b':');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b':');
     let dots = id.bytes().all(|byte| byte == b'.');
     id.bytes()
         .map(|byte| match byte {

@@ -118,7 +118,9 @@ fn entry(node: &Node, reading: &mut Reading<'_>) -> Option<RegistryEntry> {
         return reading.refuse(node, text.to_owned());
     }
     for (at, entry) in node.entries().iter().enumerate() {
-        let twice = node.entries()[..at].iter().any(|other| other.key == entry.key);
+        let twice = node.entries()[..at]
+            .iter()
+            .any(|other| other.key == entry.key);
         if twice || !known.contains(&entry.key.as_str()) {
             let what = if twice { "stands twice" } else { "is no key" };
             let text = format!("has a registry in which {:?} {what}", entry.key);

@@ -65,8 +65,8 @@ fn what_breaks_the_old_writers_is_named_by_its_path() {
             "nothing is allowed",
         ),
         (
-            |it| it["properties"]["id"]["type"] = json!("integer"),
-            "id",
+            |it| it["$defs"]["item"]["properties"]["price"]["type"] = json!("integer"),
+            "items[].price",
             "must be integer",
         ),
         (
@@ -356,7 +356,7 @@ fn documents_that_refer_to_themselves_are_compared_and_end() {
     let found = breaks(&tree("string"), &tree("null"), Mode::Backward);
     assert!(found.iter().any(|(path, _)| path == "leaf"), "{found:?}");
     let endless = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
-    compare(&endless, &tree("string"), Mode::Full);
+    assert!(compare(&endless, &tree("string"), Mode::Full).len() <= 50);
 }
 
 #[test]
