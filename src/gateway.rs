@@ -2,6 +2,7 @@
 
 mod members;
 mod outgoing;
+mod schemas;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -28,6 +29,7 @@ use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage
 use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
 use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
+use crate::schema::{OpenFault, Schemas};
 use crate::store::{
     self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
     StoreOptions,
@@ -36,7 +38,7 @@ use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
 use members::Members;
 use outgoing::Outgoing;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The schemas.
+    #[error("schemas: {0}")]
+    Schemas(#[from] OpenFault),
     /// Who is asked for names.
     #[error("dns: {0}")]
     Dns(#[from] DnsSetupFault),
@@ -110,6 +115,7 @@ impl Gateway {
         let space = space(config, &metrics)?;
         let activity = Activity::default();
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
+        let schemas = schemas::open(config, &store, (&clock, &metrics), &outgoing).await?;
         let source = SourceCheck::new(outgoing.discovery.clone(), clock.clone());
         let parts = Parts {
             config,
@@ -120,6 +126,7 @@ impl Gateway {
             outgoing: &outgoing,
             admission: &admission,
             source: &source,
+            schemas: &schemas,
         };
         let board = Board::new(clock.clone());
         let (intake, offers) = parts.intake();
@@ -154,7 +161,7 @@ impl Gateway {
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
-        parts.spawn_upkeep(&work, members.node);
+        parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -291,11 +298,14 @@ struct Parts<'a> {
     outgoing: &'a Outgoing,
     admission: &'a Admission,
     source: &'a SourceCheck,
+    schemas: &'a Schemas,
 }
 
 impl Parts<'_> {
     /// Spawns what looks after the store and the doors.
-    fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid) {
+    fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid, reloads: watch::Receiver<u64>) {
+        let schemas = self.schemas.clone().run(reloads, work.stop());
+        work.spawn("schemas", endless(schemas));
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
         let source = self.source.clone().run(self.clock.clone(), work.stop());
@@ -402,6 +412,7 @@ impl Parts<'_> {
         Api {
             intake,
             store: self.store.clone(),
+            schemas: self.schemas.clone(),
             auth: Authenticator::new(
                 self.store.clone(),
                 self.clock.clone(),

@@ -32,6 +32,7 @@ mod mail;
 mod message;
 mod queue;
 mod quickstart;
+mod schema;
 mod selection;
 mod serve;
 mod trace;
@@ -63,6 +64,7 @@ enum Command {
     Message(message::MessageCommand),
     Queue(queue::QueueCommand),
     DeadLetter(dead_letter::DeadLetterCommand),
+    Schema(schema::SchemaCommand),
     Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
@@ -71,6 +73,8 @@ enum Command {
     Completions(completions::CompletionsCommand),
     #[command(hide = true)]
     ConfigReference(config_reference::ConfigReferenceCommand),
+    #[command(hide = true)]
+    ConfigSchema(config_reference::ConfigSchemaCommand),
 }
 
 impl Command {
@@ -87,6 +91,7 @@ impl Command {
             Self::Message(command) => wait_for(command.run()),
             Self::Queue(command) => wait_for(command.run()),
             Self::DeadLetter(command) => wait_for(command.run()),
+            Self::Schema(command) => wait_for(command.run()),
             Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
@@ -94,6 +99,7 @@ impl Command {
             Self::Version(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::ConfigReference(command) => command.run(),
+            Self::ConfigSchema(command) => command.run(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Outgoing {
     pub(super) discovery: Discovery,
     peers: PeerOptions,
     webhooks: GuardedClient,
+    pub(super) schemas: GuardedClient,
 }
 
 impl Outgoing {
@@ -54,10 +55,13 @@ impl Outgoing {
         };
         let allowed = AddressFilter::allowing(&config.net.allow.webhooks);
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
+        let allowed = AddressFilter::allowing(&config.net.allow.schemas);
+        let schemas = making.client(allowed, None, None, Kind::Schemas)?;
         Ok(Self {
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
+            schemas,
         })
     }
 
@@ -97,6 +101,7 @@ fn overrides(config: &Config) -> HashMap<Domain, Advertisement> {
 enum Kind {
     Peer,
     Webhook,
+    Schemas,
 }
 
 struct Making<'a> {
@@ -141,6 +146,7 @@ impl Making<'_> {
                 "peer",
             ),
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
+            Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
         };
         let client = GuardedClient::new(GuardOptions {
             resolver: self.resolver.clone(),

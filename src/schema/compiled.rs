@@ -88,8 +88,9 @@ impl Compiled {
         match self.detail {
             Detail::None => {}
             Detail::All if payload.len() > DETAILED => {
-                let first = self.validator.validate(&value).err();
-                first.map(|error| tell(&error, &value, &mut faults));
+                if let Err(first) = self.validator.validate(&value) {
+                    tell(&first, &value, &mut faults);
+                }
             }
             Detail::All => {
                 for error in self.validator.iter_errors(&value).take(MOST_FAULTS) {

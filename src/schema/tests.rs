@@ -2,6 +2,7 @@
 
 mod remote;
 mod rollout;
+mod shipped;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
 use crate::protocol::{Advertisement, Domain};
+use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
@@ -47,6 +48,8 @@ pub struct Api {
     pub intake: Intake,
     /// What is kept.
     pub store: Store,
+    /// What payloads are checked against.
+    pub schemas: Schemas,
     /// Who is calling.
     pub auth: Authenticator,
     /// Which names are ours.
@@ -171,6 +174,7 @@ pub fn router(api: Api, health: Health, door: Door) -> Router {
             delete(admin::enrolment::revoke),
         )
         .merge(operations())
+        .merge(schemas())
         .with_state(Arc::new(AtDoor { api, door }))
         .merge(health::public(health))
 }
@@ -199,6 +203,25 @@ fn operations() -> Router<Shared> {
             post(admin::dead_letters::drop_many),
         )
         .route("/v1/admin/workers", get(admin::workers::list))
+}
+
+/// The registry of schemas.
+fn schemas() -> Router<Shared> {
+    Router::new()
+        .route(
+            "/v1/admin/schemas",
+            post(admin::schemas::create).get(admin::schemas::list),
+        )
+        .route(
+            "/v1/admin/schemas/{id}",
+            get(admin::schemas::show)
+                .patch(admin::schemas::change)
+                .delete(admin::schemas::remove),
+        )
+        .route(
+            "/v1/admin/schemas/{id}/validate",
+            post(admin::schemas::validate),
+        )
 }
 
 /// The routes of the plain ops listener.

@@ -94,7 +94,7 @@ fn multiples(walk: &mut Walk<'_>, (writer, reader, path): (&Members, &Members, &
         (times - times.round()).abs() < 1e-9 && times.round() >= 1.0
     });
     let whole = writer.get("type") == Some(&Value::from("integer"));
-    if !fits && !(whole && (asked - 1.0).abs() < f64::EPSILON) {
+    if !(fits || whole && (asked - 1.0).abs() < f64::EPSILON) {
         let what = format!(
             "must be a multiple of {asked}, where {} need not",
             walk.named

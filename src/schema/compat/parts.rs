@@ -181,8 +181,7 @@ pub(super) fn same(one: &Value, other: &Value, roots: (&Value, &Value)) -> bool 
 
 fn definitions_equal((one, other): (&Value, &Value)) -> bool {
     let kept = |key: &&str| one.get(key) == other.get(key);
-    one == other
-        || (["$defs", "definitions"].iter().all(|key| kept(key)) && only_to_definitions(one))
+    one == other || (["$defs", "definitions"].iter().all(kept) && only_to_definitions(one))
 }
 
 /// Whether every reference of a document leads into its definitions.

@@ -50,102 +50,105 @@ fn a_version_goes_with_itself() {
     assert_eq!(compare(&full, &full, Mode::Full), []);
 }
 
+type Change = fn(&mut Value);
+
+/// What is done to the order, where that breaks, and the words the break begins with.
+const NARROWER: [(Change, &str, &str); 18] = [
+    (
+        |it| it["required"] = json!(["id", "kind"]),
+        "kind",
+        "is required",
+    ),
+    (
+        |it| it["additionalProperties"] = json!(false),
+        "*",
+        "nothing is allowed",
+    ),
+    (
+        |it| it["$defs"]["item"]["properties"]["price"]["type"] = json!("integer"),
+        "items[].price",
+        "must be integer",
+    ),
+    (
+        |it| it["properties"]["id"]["maxLength"] = json!(10),
+        "id",
+        "has a narrower `maxLength`",
+    ),
+    (
+        |it| it["properties"]["id"]["minLength"] = json!(1),
+        "id",
+        "has a bound, `minLength`",
+    ),
+    (
+        |it| it["properties"]["id"]["pattern"] = json!("^x"),
+        "id",
+        "unknown: `pattern`",
+    ),
+    (
+        |it| it["properties"]["id"]["format"] = json!("uuid"),
+        "id",
+        "unknown: `format`",
+    ),
+    (
+        |it| it["properties"]["kind"]["enum"] = json!(["a"]),
+        "kind",
+        "no longer takes \"b\"",
+    ),
+    (
+        |it| it["properties"]["kind"] = json!({"const": "a"}),
+        "kind",
+        "no longer takes \"b\"",
+    ),
+    (
+        |it| it["properties"]["items"]["maxItems"] = json!(3),
+        "items",
+        "has a bound",
+    ),
+    (
+        |it| it["properties"]["items"]["uniqueItems"] = json!(true),
+        "items",
+        "takes no item twice",
+    ),
+    (
+        |it| it["$defs"]["item"]["required"] = json!(["price"]),
+        "items[].price",
+        "is required",
+    ),
+    (
+        |it| it["$defs"]["item"]["properties"]["price"]["minimum"] = json!(1),
+        "items[].price",
+        "has a narrower",
+    ),
+    (
+        |it| it["$defs"]["item"]["properties"]["price"]["exclusiveMinimum"] = json!(0),
+        "items[].price",
+        "has a narrower",
+    ),
+    (
+        |it| it["$defs"]["item"]["properties"]["price"]["multipleOf"] = json!(0.01),
+        "items[].price",
+        "must be a multiple",
+    ),
+    (
+        |it| it["$defs"]["item"]["properties"]["note"] = json!(false),
+        "items[].note",
+        "nothing is allowed",
+    ),
+    (
+        |it| it["not"] = json!({"required": ["kind"]}),
+        "",
+        "unknown: `not`",
+    ),
+    (
+        |it| it["oneOf"] = json!([{"required": ["kind"]}, {"required": ["items"]}]),
+        "",
+        "unknown: `oneOf`",
+    ),
+];
+
 #[test]
 fn what_breaks_the_old_writers_is_named_by_its_path() {
-    type Change = fn(&mut Value);
-    let table: [(Change, &str, &str); 18] = [
-        (
-            |it| it["required"] = json!(["id", "kind"]),
-            "kind",
-            "is required",
-        ),
-        (
-            |it| it["additionalProperties"] = json!(false),
-            "*",
-            "nothing is allowed",
-        ),
-        (
-            |it| it["$defs"]["item"]["properties"]["price"]["type"] = json!("integer"),
-            "items[].price",
-            "must be integer",
-        ),
-        (
-            |it| it["properties"]["id"]["maxLength"] = json!(10),
-            "id",
-            "has a narrower `maxLength`",
-        ),
-        (
-            |it| it["properties"]["id"]["minLength"] = json!(1),
-            "id",
-            "has a bound, `minLength`",
-        ),
-        (
-            |it| it["properties"]["id"]["pattern"] = json!("^x"),
-            "id",
-            "unknown: `pattern`",
-        ),
-        (
-            |it| it["properties"]["id"]["format"] = json!("uuid"),
-            "id",
-            "unknown: `format`",
-        ),
-        (
-            |it| it["properties"]["kind"]["enum"] = json!(["a"]),
-            "kind",
-            "no longer takes \"b\"",
-        ),
-        (
-            |it| it["properties"]["kind"] = json!({"const": "a"}),
-            "kind",
-            "no longer takes \"b\"",
-        ),
-        (
-            |it| it["properties"]["items"]["maxItems"] = json!(3),
-            "items",
-            "has a bound",
-        ),
-        (
-            |it| it["properties"]["items"]["uniqueItems"] = json!(true),
-            "items",
-            "takes no item twice",
-        ),
-        (
-            |it| it["$defs"]["item"]["required"] = json!(["price"]),
-            "items[].price",
-            "is required",
-        ),
-        (
-            |it| it["$defs"]["item"]["properties"]["price"]["minimum"] = json!(1),
-            "items[].price",
-            "has a narrower",
-        ),
-        (
-            |it| it["$defs"]["item"]["properties"]["price"]["exclusiveMinimum"] = json!(0),
-            "items[].price",
-            "has a narrower",
-        ),
-        (
-            |it| it["$defs"]["item"]["properties"]["price"]["multipleOf"] = json!(0.01),
-            "items[].price",
-            "must be a multiple",
-        ),
-        (
-            |it| it["$defs"]["item"]["properties"]["note"] = json!(false),
-            "items[].note",
-            "nothing is allowed",
-        ),
-        (
-            |it| it["not"] = json!({"required": ["kind"]}),
-            "",
-            "unknown: `not`",
-        ),
-        (
-            |it| it["oneOf"] = json!([{"required": ["kind"]}, {"required": ["items"]}]),
-            "",
-            "unknown: `oneOf`",
-        ),
-    ];
-    for (change, path, begins) in table {
+    for (change, path, begins) in NARROWER {
         let new = changed(change);
         let found = breaks(&order(), &new, Mode::Backward);
         assert!(
@@ -260,9 +263,9 @@ fn wider_versions_go_with_old_writers() {
     }
 }
 
-#[test]
-fn narrower_versions_do_not() {
-    let table = [
+/// Old and new versions, and where they break.
+fn narrower() -> Vec<(Value, Value, &'static str)> {
+    vec![
         (json!({"type": "number"}), json!({"type": "integer"}), ""),
         (json!({"enum": [1, "x"]}), json!({"type": "integer"}), ""),
         (json!({"type": "string"}), json!({"enum": ["x"]}), ""),
@@ -335,8 +338,12 @@ fn narrower_versions_do_not() {
             json!({"not": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": "null"}}}),
             "",
         ),
-    ];
-    for (old, new, path) in table {
+    ]
+}
+
+#[test]
+fn narrower_versions_do_not() {
+    for (old, new, path) in narrower() {
         let found = breaks(&old, &new, Mode::Backward);
         assert!(
             !found.is_empty() && found[0].0 == path,

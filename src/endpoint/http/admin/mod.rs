@@ -5,5 +5,6 @@ pub(super) mod dead_letters;
 pub(super) mod deliveries;
 pub(super) mod enrolment;
 pub(super) mod form;
+pub(super) mod schemas;
 mod steps;
 pub(super) mod workers;

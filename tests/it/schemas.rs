@@ -1,0 +1,129 @@
+//! The registry of schemas through the admin API, and its commands.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::Daemon;
+
+const PATH: &str = "/v1/admin/schemas";
+const ORDER: &str = "agntcy:commerce.order.v1";
+
+async fn post(daemon: &Daemon, form: Value) -> (StatusCode, Value) {
+    daemon.admin(Method::POST, PATH, Some(form)).await
+}
+
+fn fault(answer: &Value) -> (&str, &str) {
+    let error = &answer["error"];
+    let field = &error["details"]["validation_errors"][0]["field"];
+    (
+        error["code"].as_str().unwrap(),
+        field.as_str().unwrap_or("-"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_stored_rolled_out_tried_and_removed() {
+    let daemon = Daemon::start(&[]).await;
+    let document = json!({"type": "object", "required": ["a"]});
+    let form = json!({"id": ORDER, "document": document, "state": "accepted"});
+    let (status, answer) = post(&daemon, form.clone()).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    assert_eq!(answer["schema"]["revision"], 1);
+    assert_eq!(post(&daemon, form).await.0, StatusCode::OK);
+
+    // Bad input: each refused with its code, nothing stored.
+    let narrower = json!({"type": "object", "required": ["a", "b"]});
+    let next = "agntcy:commerce.order.v2";
+    let deep: String = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let table = [
+        (
+            json!({"id": next, "document": narrower}),
+            409,
+            ("CONFLICT", "b"),
+        ),
+        (
+            json!({"id": next, "document": {"$ref": "https://x.test/s"}}),
+            400,
+            ("INVALID_PARAMETER", "document"),
+        ),
+        (
+            json!({"id": next, "document": {"pattern": "(?=a)"}}),
+            400,
+            ("INVALID_PARAMETER", "document"),
+        ),
+        (
+            json!({"id": next, "document": {"enum": serde_json::from_str::<Value>(&deep).unwrap()}}),
+            400,
+            ("INVALID_PARAMETER", "document"),
+        ),
+        (
+            json!({"id": next, "document": []}),
+            400,
+            ("INVALID_PARAMETER", "document"),
+        ),
+        (
+            json!({"id": "", "document": {}}),
+            400,
+            ("INVALID_PARAMETER", "id"),
+        ),
+        (
+            json!({"id": next, "document": {}, "state": "on"}),
+            400,
+            ("INVALID_PARAMETER", "state"),
+        ),
+        (
+            json!({"id": next, "document": {}, "compatibility": "x"}),
+            400,
+            ("INVALID_PARAMETER", "compatibility"),
+        ),
+        (
+            json!({"document": {}}),
+            400,
+            ("INVALID_PARAMETER", "document"),
+        ),
+        (
+            json!({"id": next, "document": {"description": "x".repeat(5 << 20)}}),
+            413,
+            ("MESSAGE_TOO_LARGE", "-"),
+        ),
+    ];
+    for (form, status, expected) in table {
+        let (answered, answer) = post(&daemon, form).await;
+        assert_eq!((answered.as_u16(), fault(&answer)), (status, expected));
+    }
+    let forced = json!({"id": next, "document": narrower, "force": true});
+    assert_eq!(post(&daemon, forced).await.0, StatusCode::CREATED);
+
+    let call =
+        async |method, path: &str, form| daemon.admin(method, &format!("{PATH}{path}"), form).await;
+    let (_, list) = call(Method::GET, "?limit=1", None).await;
+    assert_eq!(list["schemas"][0]["id"], ORDER);
+    let cursor = list["next_cursor"].as_str().unwrap();
+    let (_, list) = call(Method::GET, &format!("?cursor={cursor}"), None).await;
+    assert_eq!(
+        (&list["schemas"][0]["id"], &list["next_cursor"]),
+        (&json!(next), &Value::Null)
+    );
+    let (_, shown) = call(Method::GET, &format!("/{ORDER}?revision=1"), None).await;
+    assert_eq!(shown["schema"]["document"], document);
+    assert_eq!(shown["schema"]["state"], "accepted");
+    let state = json!({"state": "required"});
+    let (_, changed) = call(Method::PATCH, &format!("/{ORDER}"), Some(state.clone())).await;
+    assert_eq!(changed["schema"]["state"], "required");
+    let tried = json!({"payload": {}});
+    let (_, tried) = call(Method::POST, &format!("/{ORDER}/validate"), Some(tried)).await;
+    assert_eq!(
+        tried,
+        json!({"valid": false, "validation_errors": [{"field": "a", "error": "is missing"}]})
+    );
+    let (status, _) = call(Method::DELETE, &format!("/{ORDER}"), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for (method, form) in [
+        (Method::GET, None),
+        (Method::DELETE, None),
+        (Method::PATCH, Some(state)),
+    ] {
+        let (status, _) = call(method, &format!("/{ORDER}"), form).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+}
