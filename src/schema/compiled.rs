@@ -61,16 +61,7 @@ impl Compiled {
     /// It breaks the rules of its draft, refers to what is not in it, or repeats itself too often.
     pub(super) fn of(document: &Document) -> Result<Self, DocumentFault> {
         let detail = branches::look(&document.value)?;
-        let patterns = PatternOptions::regex()
-            .size_limit(PATTERN_SIZE)
-            .dfa_size_limit(PATTERN_SIZE);
-        let validator = jsonschema::options()
-            .offline()
-            .with_pattern_options(patterns)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(true)
-            .build(&document.value)
-            .map_err(|error| DocumentFault::Rules(rule(&error)))?;
+        let validator = validator(&document.value)?;
         Ok(Self { validator, detail })
     }
 
@@ -104,6 +95,19 @@ impl Compiled {
         }
         faults
     }
+}
+
+fn validator(document: &Value) -> Result<Validator, DocumentFault> {
+    let patterns = PatternOptions::regex()
+        .size_limit(PATTERN_SIZE)
+        .dfa_size_limit(PATTERN_SIZE);
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(true)
+        .build(document)
+        .map_err(|error| DocumentFault::Rules(rule(&error)))
 }
 
 /// What is wrong with a document, in one line.

@@ -60,6 +60,12 @@ pub enum DocumentFault {
     /// Following its references in one place of a payload never ends, or takes too long.
     #[error("refers to its own parts so often that one value would be checked over and over")]
     Branches,
+    /// A reference leads out of it.
+    #[error("refers to {0:?}, which is not in it: nothing is fetched")]
+    Outside(String),
+    /// A part of it has a name of its own.
+    #[error("has a part with an `$id` of its own; refer to parts by `#/…`")]
+    Nested,
     /// A draft that is not known.
     #[error("$schema names {0:?}, which is none of the drafts 4, 6, 7, 2019-09 and 2020-12")]
     Draft(String),
@@ -191,14 +197,19 @@ fn check_draft(root: &Value) -> Result<(), DocumentFault> {
         return Ok(());
     };
     let text = named.as_str().unwrap_or_default();
+    match is_draft(text) {
+        true => Ok(()),
+        false => Err(DocumentFault::Draft(text.chars().take(100).collect())),
+    }
+}
+
+/// Whether a text names one of the drafts.
+pub(super) fn is_draft(text: &str) -> bool {
     let plain = text.trim_end_matches('#');
     let plain = plain
         .strip_prefix("https://")
         .or_else(|| plain.strip_prefix("http://"));
-    if plain.is_some_and(|plain| DRAFTS.contains(&plain)) {
-        return Ok(());
-    }
-    Err(DocumentFault::Draft(text.chars().take(100).collect()))
+    plain.is_some_and(|plain| DRAFTS.contains(&plain))
 }
 
 #[cfg(test)]

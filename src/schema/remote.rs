@@ -91,8 +91,12 @@ impl Remote {
         let found = self.clock.within(TIME, self.ask_once(registry, id)).await;
         found.unwrap_or_else(|| {
             self.metrics.fetched("unreachable");
-            self.keep(id, NOTHING_KEPT, None);
-            None
+            // Who asked in front may have found it in the last moment.
+            let kept = self.kept(id);
+            if kept.is_none() {
+                self.keep(id, NOTHING_KEPT, None);
+            }
+            kept.and_then(|kept| kept.known)
         })
     }
 

@@ -32,10 +32,12 @@ fn nothing_outside_the_document_is_ever_fetched() {
         for keyword in ["$ref", "$dynamicRef"] {
             let document = json!({"properties": {"a": {keyword: reference}}});
             let fault = compile(&document).unwrap_err();
-            assert!(
-                matches!(fault, DocumentFault::Rules(_)),
-                "{reference}: {fault}"
-            );
+            let outside = matches!(fault, DocumentFault::Outside(_));
+            assert!(outside, "{reference}: {fault}");
+            // Nor would the crate fetch it.
+            let fault = validator(&document).unwrap_err();
+            let refused = matches!(fault, DocumentFault::Rules(_));
+            assert!(refused, "{reference}: {fault}");
         }
         // A relative reference is one to the place that the document says it is at.
         let document = json!({"$id": reference, "properties": {"a": {"$ref": "/other.json"}}});
