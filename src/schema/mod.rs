@@ -1,8 +1,8 @@
 //! Schemas of payloads: which there are, and whether a payload fits (AMTP 1.0, section 6).
 //!
 //! A schema has an identifier, such as `agntcy:commerce.order.v1`; `v1`, `v2` … of one entity are a
-//! family. Schemas come from a folder of files, from the store (the admin API, [`desk`]) and from
-//! registries of others ([`remote`]).
+//! family. Schemas come from a folder of files, from the store (the admin API) and from
+//! registries of others.
 //!
 //! - A stored identifier has revisions, each in a state. What is `required` refuses payloads with
 //!   faults; a newer `accepted` one is checked as well, and its faults are only recorded. So a

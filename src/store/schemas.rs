@@ -3,7 +3,7 @@
 //! - A revision is never changed, only its state; a new document is a new revision.
 //! - Every change counts the generation up: who keeps schemas in memory reads them again when it
 //!   differs.
-//! - There are at most [`MOST_REVISIONS`], so that all of them can be kept in memory.
+//! - There are at most 2,000 revisions, so that all that are used can be kept in memory.
 
 use std::str::FromStr;
 
@@ -166,13 +166,9 @@ impl Store {
         revision: Option<i64>,
     ) -> Result<Option<StoredSchema>, StoreError> {
         let mut reader = self.reader().await?;
-        let statement = Statement::new(format!(
-            "SELECT {META}, document FROM schemas WHERE id = ? AND (revision = ? OR ? = 0) \
-             ORDER BY revision DESC LIMIT 1"
-        ))
-        .bind(id.as_str())
-        .bind(revision.unwrap_or(0))
-        .bind(revision.unwrap_or(0));
+        let select = format!("SELECT {META}, document FROM schemas");
+        let order = "ORDER BY revision DESC LIMIT 1";
+        let statement = of_one((&select, order), id.as_str(), revision);
         let found = reader.row(statement).await?;
         found.map(|row| with_document(&row)).transpose()
     }
@@ -207,6 +203,17 @@ impl Store {
         let statement = Statement::new("SELECT generation FROM schema_generation WHERE one = 1");
         let row = reader.row(statement).await?;
         Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
+    }
+}
+
+/// A statement about an identifier, or one revision of it.
+fn of_one((head, tail): (&str, &str), id: &str, revision: Option<i64>) -> Statement {
+    match revision {
+        None => Statement::new(format!("{head} WHERE id = ? {tail}")).bind(id),
+        Some(revision) => {
+            let text = format!("{head} WHERE id = ? AND revision = ? {tail}");
+            Statement::new(text).bind(id).bind(revision)
+        }
     }
 }
 
@@ -350,10 +357,7 @@ impl Verb for Remove {
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<u64> {
         count_up(tx).await?;
-        let delete = Statement::new("DELETE FROM schemas WHERE id = ? AND (revision = ? OR ? = 0)")
-            .bind(self.id.as_str())
-            .bind(self.revision.unwrap_or(0))
-            .bind(self.revision.unwrap_or(0));
-        tx.run(delete).await
+        let delete = ("DELETE FROM schemas", "");
+        tx.run(of_one(delete, &self.id, self.revision)).await
     }
 }

@@ -31,7 +31,51 @@ async fn a_schema_is_stored_rolled_out_tried_and_removed() {
     assert_eq!(answer["schema"]["revision"], 1);
     assert_eq!(post(&daemon, form).await.0, StatusCode::OK);
 
-    // Bad input: each refused with its code, nothing stored.
+    let next = "agntcy:commerce.order.v2";
+    let narrower = json!({"type": "object", "required": ["a", "b"]});
+    let forced = json!({"id": next, "document": narrower, "force": true});
+    assert_eq!(post(&daemon, forced).await.0, StatusCode::CREATED);
+
+    let call =
+        async |method, path: &str, form| daemon.admin(method, &format!("{PATH}{path}"), form).await;
+    let (_, list) = call(Method::GET, "?limit=1", None).await;
+    assert_eq!(list["schemas"][0]["id"], ORDER);
+    let cursor = list["next_cursor"].as_str().unwrap();
+    let (_, list) = call(Method::GET, &format!("?cursor={cursor}"), None).await;
+    assert_eq!(
+        (&list["schemas"][0]["id"], &list["next_cursor"]),
+        (&json!(next), &Value::Null)
+    );
+    let (_, shown) = call(Method::GET, &format!("/{ORDER}?revision=1"), None).await;
+    assert_eq!(shown["schema"]["document"], document);
+    assert_eq!(shown["schema"]["state"], "accepted");
+    let state = json!({"state": "required"});
+    let (_, changed) = call(Method::PATCH, &format!("/{ORDER}"), Some(state.clone())).await;
+    assert_eq!(changed["schema"]["state"], "required");
+    let tried = json!({"payload": {}});
+    let (_, tried) = call(Method::POST, &format!("/{ORDER}/validate"), Some(tried)).await;
+    assert_eq!(
+        tried,
+        json!({"valid": false, "validation_errors": [{"field": "a", "error": "is missing"}]})
+    );
+    let (status, _) = call(Method::DELETE, &format!("/{ORDER}"), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for (method, form) in [
+        (Method::GET, None),
+        (Method::DELETE, None),
+        (Method::PATCH, Some(state)),
+    ] {
+        let (status, _) = call(method, &format!("/{ORDER}"), form).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_good_schema_is_refused_and_not_stored() {
+    let daemon = Daemon::start(&[]).await;
+    let document = json!({"type": "object", "required": ["a"]});
+    let (status, _) = post(&daemon, json!({"id": ORDER, "document": document})).await;
+    assert_eq!(status, StatusCode::CREATED);
     let narrower = json!({"type": "object", "required": ["a", "b"]});
     let next = "agntcy:commerce.order.v2";
     let deep: String = format!("{}1{}", "[".repeat(100), "]".repeat(100));
@@ -91,39 +135,29 @@ async fn a_schema_is_stored_rolled_out_tried_and_removed() {
         let (answered, answer) = post(&daemon, form).await;
         assert_eq!((answered.as_u16(), fault(&answer)), (status, expected));
     }
-    let forced = json!({"id": next, "document": narrower, "force": true});
-    assert_eq!(post(&daemon, forced).await.0, StatusCode::CREATED);
+    let (_, list) = daemon.admin(Method::GET, PATH, None).await;
+    assert_eq!(list["schemas"].as_array().unwrap().len(), 1);
+}
 
-    let call =
-        async |method, path: &str, form| daemon.admin(method, &format!("{PATH}{path}"), form).await;
-    let (_, list) = call(Method::GET, "?limit=1", None).await;
-    assert_eq!(list["schemas"][0]["id"], ORDER);
-    let cursor = list["next_cursor"].as_str().unwrap();
-    let (_, list) = call(Method::GET, &format!("?cursor={cursor}"), None).await;
-    assert_eq!(
-        (&list["schemas"][0]["id"], &list["next_cursor"]),
-        (&json!(next), &Value::Null)
-    );
-    let (_, shown) = call(Method::GET, &format!("/{ORDER}?revision=1"), None).await;
-    assert_eq!(shown["schema"]["document"], document);
-    assert_eq!(shown["schema"]["state"], "accepted");
-    let state = json!({"state": "required"});
-    let (_, changed) = call(Method::PATCH, &format!("/{ORDER}"), Some(state.clone())).await;
-    assert_eq!(changed["schema"]["state"], "required");
-    let tried = json!({"payload": {}});
-    let (_, tried) = call(Method::POST, &format!("/{ORDER}/validate"), Some(tried)).await;
-    assert_eq!(
-        tried,
-        json!({"valid": false, "validation_errors": [{"field": "a", "error": "is missing"}]})
-    );
-    let (status, _) = call(Method::DELETE, &format!("/{ORDER}"), None).await;
-    assert_eq!(status, StatusCode::NO_CONTENT);
-    for (method, form) in [
-        (Method::GET, None),
-        (Method::DELETE, None),
-        (Method::PATCH, Some(state)),
+#[tokio::test(flavor = "multi_thread")]
+async fn only_operators_see_and_change_schemas() {
+    let daemon = Daemon::start(&[]).await;
+    let agent = daemon.agent("alice").await;
+    let validate = format!("{PATH}/x/validate");
+    let form = || Some(json!({"payload": 1, "document": {}, "state": "draft"}));
+    for (method, path, body) in [
+        (Method::POST, PATH, form()),
+        (Method::GET, PATH, None),
+        (Method::GET, "/v1/admin/schemas/x", None),
+        (Method::PATCH, "/v1/admin/schemas/x", form()),
+        (Method::DELETE, "/v1/admin/schemas/x", None),
+        (Method::POST, &validate, form()),
     ] {
-        let (status, _) = call(method, &format!("/{ORDER}"), form).await;
-        assert_eq!(status, StatusCode::NOT_FOUND);
+        let (status, _) = daemon.call(method.clone(), path, None, body.clone()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}");
+        let (status, _) = daemon
+            .call(method.clone(), path, Some(&agent.key), body)
+            .await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}");
     }
 }
