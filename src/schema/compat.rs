@@ -425,4 +425,6 @@ impl<'a> Side<'a> {
 }
 
 #[cfg(test)]
+mod sound;
+#[cfg(test)]
 mod tests;
