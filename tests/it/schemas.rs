@@ -3,7 +3,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::Daemon;
+use crate::support::{Daemon, amtpd};
 
 const PATH: &str = "/v1/admin/schemas";
 const ORDER: &str = "agntcy:commerce.order.v1";
@@ -160,4 +160,61 @@ async fn only_operators_see_and_change_schemas() {
             .await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}");
     }
+}
+
+/// A command against the gateway: its exit code and what it printed as JSON.
+fn command(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, Value) {
+    let home = daemon.folder.path().join("gateway");
+    let output = amtpd()
+        .arg("schema")
+        .args(arguments)
+        .args(["--json", "--resolve", "127.0.0.1", "--gateway"])
+        .arg(format!("https://localhost:{}", daemon.caller().admin))
+        .arg("--key-file")
+        .arg(home.join("admin.key"))
+        .arg("--ca-file")
+        .arg(home.join("tls/cert.pem"))
+        .output()
+        .unwrap();
+    let printed = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code(), printed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_do_what_the_admin_api_does() {
+    let daemon = Daemon::start(&[]).await;
+    let file = |name: &str, text: &str| {
+        let file = daemon.folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let wide = file(
+        "wide.json",
+        r#"{"$id":"agntcy:commerce.order.v1","type":"object"}"#,
+    );
+    let narrow = file("narrow.json", r#"{"type":"object","required":["a"]}"#);
+    let good = file("good.json", r#"{"a":1}"#);
+    let bad = file("bad.json", "{}");
+    let run = |arguments: &[&str]| command(&daemon, arguments);
+    let (code, added) = run(&["add", &wide, "--state", "accepted"]);
+    assert_eq!((code, &added["schema"]["id"]), (Some(0), &json!(ORDER)));
+    assert_eq!(run(&["add", &narrow, "--id", ORDER]).0, Some(1));
+    let forced = run(&["add", &narrow, "--id", ORDER, "--force"]);
+    assert_eq!(
+        (forced.0, &forced.1["schema"]["revision"]),
+        (Some(0), &json!(2))
+    );
+    let (_, list) = run(&["list"]);
+    assert_eq!(list["schemas"].as_array().unwrap().len(), 2);
+    let (_, shown) = run(&["show", ORDER, "--revision", "1"]);
+    assert_eq!(shown["schema"]["state"], "accepted");
+    assert_eq!(run(&["validate", ORDER, &good, "--id"]).0, Some(0));
+    let (code, told) = run(&["validate", ORDER, &good, &bad, "--id"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(told["payloads"][1]["validation_errors"][0]["field"], "a");
+    let (_, set) = run(&["state", ORDER, "retired"]);
+    assert_eq!(set["schema"]["revision"], 2);
+    assert_eq!(run(&["remove", ORDER, "--revision", "1"]).0, Some(0));
+    assert_eq!(run(&["show", ORDER, "--revision", "1"]).0, Some(1));
+    assert_eq!(run(&["add", &wide, "--state", "on"]).0, Some(2));
 }
