@@ -3,6 +3,7 @@
 mod credentials;
 mod members;
 mod outgoing;
+mod schemas;
 #[cfg(test)]
 mod week;
 
@@ -31,6 +32,7 @@ use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage
 use crate::net::{DnsSetupFault, FileFault};
 use crate::protocol::Limits;
 use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
+use crate::schema::{OpenFault, Schemas};
 use crate::store::{
     self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
     StoreOptions,
@@ -40,7 +42,7 @@ use crate::tls::{TlsFault, TlsIdentity};
 use credentials::Credentials;
 use members::Members;
 use outgoing::Outgoing;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
@@ -66,6 +68,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The schemas.
+    #[error("schemas: {0}")]
+    Schemas(#[from] OpenFault),
     /// Who is asked for names.
     #[error("dns: {0}")]
     Dns(#[from] DnsSetupFault),
@@ -114,6 +119,7 @@ impl Gateway {
         let space = space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
+        let schemas = schemas::open(config, &store, (&clock, &metrics), &outgoing).await?;
         let parts = Parts {
             config,
             clock: &clock,
@@ -123,6 +129,7 @@ impl Gateway {
             outgoing: &outgoing,
             admission: &admission,
             senders: &senders,
+            schemas: &schemas,
         };
         let board = Board::new(clock.clone());
         let early = config.delivery.path == DeliveryPath::Immediate;
@@ -156,7 +163,7 @@ impl Gateway {
         let every = CERTIFICATE_EVERY;
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
-        parts.spawn_upkeep(&work, members.node);
+        parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -293,11 +300,14 @@ struct Parts<'a> {
     outgoing: &'a Outgoing,
     admission: &'a Admission,
     senders: &'a SenderCheck,
+    schemas: &'a Schemas,
 }
 
 impl Parts<'_> {
     /// Spawns what looks after the store and the doors.
-    fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid) {
+    fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid, reloads: watch::Receiver<u64>) {
+        let schemas = self.schemas.clone().run(reloads, work.stop());
+        work.spawn("schemas", endless(schemas));
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
         let senders = self.senders.clone().run(work.stop());
@@ -406,6 +416,7 @@ impl Parts<'_> {
             intake,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
+            schemas: self.schemas.clone(),
             names,
             main_domain: config.domains[0].clone(),
             clock: self.clock.clone(),

@@ -32,6 +32,7 @@ pub mod store;
 
 pub mod discovery;
 pub mod policy;
+pub mod schema;
 
 pub mod auth;
 

@@ -20,6 +20,7 @@ use crate::store::{self, Durability};
 
 mod certificate;
 mod outgoing;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +72,7 @@ impl Report {
                 look.at_certificate(&config, clock);
                 look.at_keys(&config);
                 look.at_outgoing(&config, clock.now());
+                look.at_schemas(&config);
                 look.at_store(&config).await;
                 look.report
             }

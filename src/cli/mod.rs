@@ -34,6 +34,7 @@ mod message;
 mod policy;
 mod queue;
 mod quickstart;
+mod schema;
 mod selection;
 mod serve;
 mod trace;
@@ -67,6 +68,7 @@ enum Command {
     Queue(queue::QueueCommand),
     DeadLetter(dead_letter::DeadLetterCommand),
     Policy(policy::PolicyCommand),
+    Schema(schema::SchemaCommand),
     Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
@@ -75,6 +77,8 @@ enum Command {
     Completions(completions::CompletionsCommand),
     #[command(hide = true)]
     ConfigReference(config_reference::ConfigReferenceCommand),
+    #[command(hide = true)]
+    ConfigSchema(config_reference::ConfigSchemaCommand),
 }
 
 impl Command {
@@ -93,6 +97,7 @@ impl Command {
             Self::Queue(command) => wait_for(command.run()),
             Self::DeadLetter(command) => wait_for(command.run()),
             Self::Policy(command) => command.run(),
+            Self::Schema(command) => wait_for(command.run()),
             Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
@@ -100,6 +105,7 @@ impl Command {
             Self::Version(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::ConfigReference(command) => command.run(),
+            Self::ConfigSchema(command) => command.run(),
         }
     }
 }

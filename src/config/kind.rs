@@ -11,6 +11,7 @@ use super::reading::Reading;
 mod facts;
 mod files;
 mod names;
+mod schemas;
 
 pub(super) use facts::{
     Bytes, Count, Format, Level, Pace, Paces, Path, Period, Space, Switch, Tries,
@@ -23,6 +24,8 @@ pub(super) use files::{
 pub(super) use names::{
     Agent, AgentRef, DomainName, Listener, NameServer, Network, SelectorName, Url,
 };
+pub(super) use schemas::{Registries, SchemaFolder, Unknown};
+pub use schemas::{RegistryEntry, UnknownSchemas};
 
 /// Whether a key may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,8 @@ mod published;
 mod reading;
 mod reference;
 mod retention;
+mod schema;
+mod schemas;
 mod secret;
 mod secrets;
 mod section;
@@ -56,7 +58,7 @@ pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
-pub use kind::{DeliveryPath, LogFormat};
+pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
@@ -68,6 +70,8 @@ pub use published::{FEATURES, RECORD_TTL, advertisement};
 pub use reading::Places;
 pub use reference::reference;
 pub use retention::Retention;
+pub use schema::schema;
+pub use schemas::Schemas;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use signing::Signing;
@@ -86,7 +90,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 18] = [
+const SECTIONS: [&Section; 20] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -100,6 +104,7 @@ const SECTIONS: [&Section; 18] = [
     &Signing::TABLE,
     &Admin::TABLE,
     &Policies::TABLE,
+    &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
     &Limits::TABLE,
@@ -141,6 +146,8 @@ pub struct Config {
     pub admin: Admin,
     /// What may pass; without it the usual policy holds.
     pub policies: Option<Policies>,
+    /// What payloads are checked against.
+    pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
     /// How much of everything.
@@ -205,6 +212,7 @@ impl Config {
         } else {
             Some(None)
         };
+        let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
@@ -247,6 +255,7 @@ impl Config {
             signing: signing?,
             admin: admin?,
             policies: policies?,
+            schemas: schemas?,
             delivery: delivery?,
             limits: limits?,
             retention: retention?,

@@ -19,5 +19,7 @@ section! {
     pub struct Allow = "net.allow" {
         /// Ranges that webhooks of our agents may be in.
         webhooks: Vec<IpNet> as List<Network> = "[]",
+        /// Ranges that registries of schemas may be in.
+        schemas: Vec<IpNet> as List<Network> = "[]",
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 
 mod nested;
 mod peers;
+mod schemas;
 
 /// A folder with the files a configuration names.
 struct Folder(tempfile::TempDir);
@@ -18,6 +19,7 @@ impl Folder {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("tls")).unwrap();
         fs::create_dir(folder.path().join("policies")).unwrap();
+        fs::create_dir(folder.path().join("schemas")).unwrap();
         for file in [
             "cert.pem",
             "key.pem",

@@ -28,6 +28,7 @@ pub(super) struct Outgoing {
     peers: PeerOptions,
     webhooks: GuardedClient,
     signing: Option<Signing>,
+    pub(super) schemas: GuardedClient,
 }
 
 impl Outgoing {
@@ -57,6 +58,8 @@ impl Outgoing {
         };
         let allowed = AddressFilter::allowing(&config.net.allow.webhooks);
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
+        let allowed = AddressFilter::allowing(&config.net.allow.schemas);
+        let schemas = making.client(allowed, None, None, Kind::Schemas)?;
         Ok(Self {
             discovery,
             peers: PeerOptions { peers, others },
@@ -64,6 +67,7 @@ impl Outgoing {
             signing: config.signing.as_ref().map(|signing| {
                 Signing::new(signing.signer(), &config.domains, clock.clone(), metrics)
             }),
+            schemas,
         })
     }
 
@@ -127,6 +131,7 @@ fn overrides(config: &Config) -> HashMap<Domain, Advertisement> {
 enum Kind {
     Peer,
     Webhook,
+    Schemas,
 }
 
 struct Making<'a> {
@@ -171,6 +176,7 @@ impl Making<'_> {
                 "peer",
             ),
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
+            Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
         };
         let client = GuardedClient::new(GuardOptions {
             resolver: self.resolver.clone(),

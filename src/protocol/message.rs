@@ -303,4 +303,4 @@ pub(crate) fn is_absent(value: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

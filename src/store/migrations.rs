@@ -33,6 +33,11 @@ const SQLITE: &[Embedded] = &[
         "key_runs",
         include_str!("../../migrations/sqlite/0005_key_runs.sql"),
     ),
+    (
+        6,
+        "schemas",
+        include_str!("../../migrations/sqlite/0006_schemas.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -45,6 +50,11 @@ const POSTGRES: &[Embedded] = &[
         2,
         "gateways",
         include_str!("../../migrations/postgres/0002_gateways.sql"),
+    ),
+    (
+        3,
+        "schemas",
+        include_str!("../../migrations/postgres/0003_schemas.sql"),
     ),
 ];
 

@@ -45,6 +45,7 @@ mod dead_letters;
 mod memory;
 mod postgres;
 mod queue;
+mod schemas;
 mod shards;
 mod shared;
 pub(crate) mod size;

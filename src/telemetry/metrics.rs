@@ -18,6 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::admission_metrics::AdmissionMetrics;
 use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
+use super::schema_metrics::SchemaMetrics;
 use super::signature_metrics::SignatureMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
@@ -134,6 +135,7 @@ struct Series {
     admission: AdmissionMetrics,
     signatures: SignatureMetrics,
     policies: PolicyMetrics,
+    schemas: SchemaMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -245,6 +247,7 @@ impl Metrics {
             admission: AdmissionMetrics::register(r),
             signatures: SignatureMetrics::register(r),
             policies: PolicyMetrics::register(r),
+            schemas: SchemaMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -296,6 +299,12 @@ impl Metrics {
     #[must_use]
     pub fn policies(&self) -> &PolicyMetrics {
         &self.0.policies
+    }
+
+    /// The series of schemas.
+    #[must_use]
+    pub fn schemas(&self) -> &SchemaMetrics {
+        &self.0.schemas
     }
 
     /// A request was refused with this code.

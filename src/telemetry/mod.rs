@@ -11,6 +11,7 @@ mod log;
 mod metrics;
 mod policy_metrics;
 mod queue_metrics;
+mod schema_metrics;
 mod signature_metrics;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
@@ -19,4 +20,5 @@ pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
 pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
+pub use schema_metrics::SchemaMetrics;
 pub use signature_metrics::SignatureMetrics;

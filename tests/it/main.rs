@@ -11,6 +11,7 @@ mod federation;
 mod layers;
 mod overload;
 mod quickstart;
+mod schemas;
 mod shared_database;
 mod support;
 mod support_works;

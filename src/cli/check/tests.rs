@@ -75,6 +75,27 @@ fn days_from_now(days: u32) -> Clock {
 }
 
 #[test]
+fn a_broken_schema_is_a_fault_of_its_folder() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("schemas")).unwrap();
+    let line = "dir: schemas";
+    folder.edit("  #dir: schemas", "  dir: schemas");
+    fs::write(folder.path("schemas/good.json"), r#"{"$id": "a"}"#).unwrap();
+    assert!(folder.check(&Clock::system()).valid);
+    fs::write(
+        folder.path("schemas/bad.json"),
+        r#"{"$id": "b", "$ref": "c"}"#,
+    )
+    .unwrap();
+    let (key, text, at) = folder.fault();
+    assert_eq!((key.as_str(), at.as_str()), ("schemas.dir", line));
+    assert!(
+        text.contains("bad.json") && text.contains("\"c\""),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_init_wrote_has_nothing_wrong() {
     let report = Folder::new().check(&Clock::system());
     assert!(report.valid && report.warnings.is_empty(), "{report:?}");

@@ -206,14 +206,15 @@ impl FromRequest<Shared> for MessageBody {
     }
 }
 
-/// A small JSON body read into a type; unknown members are refused by the type.
-pub(super) struct Json<T>(pub(super) T);
+/// A small JSON body, or one of at most `LIMIT` bytes, read into a type; unknown members are
+/// refused by the type.
+pub(super) struct Json<T, const LIMIT: usize = SMALL_BODY>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Shared> for Json<T, LIMIT> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
-        let bytes = read_json(request, SMALL_BODY, api).await?;
+        let bytes = read_json(request, LIMIT, api).await?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|fault| {
             let field = fault.path().to_string();

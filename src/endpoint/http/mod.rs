@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
 use crate::protocol::{Advertisement, Domain};
+use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
@@ -52,6 +53,8 @@ pub struct Api {
     pub intake: Intake,
     /// What is kept.
     pub store: Store,
+    /// What payloads are checked against.
+    pub schemas: Schemas,
     /// Who is calling.
     pub auth: Authenticator,
     /// Which names are ours.

@@ -134,7 +134,7 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(operations(agents(open(Routes::new()))))
+    staff(schemas(operations(agents(open(Routes::new())))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -294,6 +294,39 @@ fn operations(routes: Routes) -> Routes {
             admin::dead_letters::drop_many,
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+}
+
+/// The registry of schemas.
+fn schemas(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageRules, ReadRules};
+    routes
+        .post(
+            "/v1/admin/schemas",
+            Staff(ManageRules),
+            admin::schemas::create,
+        )
+        .get("/v1/admin/schemas", Staff(ReadRules), admin::schemas::list)
+        .get(
+            "/v1/admin/schemas/{id}",
+            Staff(ReadRules),
+            admin::schemas::show,
+        )
+        .patch(
+            "/v1/admin/schemas/{id}",
+            Staff(ManageRules),
+            admin::schemas::change,
+        )
+        .delete(
+            "/v1/admin/schemas/{id}",
+            Staff(ManageRules),
+            admin::schemas::remove,
+        )
+        .post(
+            "/v1/admin/schemas/{id}/validate",
+            Staff(ReadRules),
+            admin::schemas::validate,
+        )
 }
 
 /// Who else may do what, and what they did.

@@ -11,7 +11,7 @@ pub(super) fn parse(body: &str, profile: Profile) -> Result<Message, MessageFaul
 }
 
 /// The smallest submission with these members set or, if `null`, left out.
-fn body(members: Value) -> String {
+pub(crate) fn body(members: Value) -> String {
     let mut whole = json!({
         "sender": "a@one.example", "recipients": ["b@two.example"], "payload": {"x": 1}
     });
@@ -21,7 +21,7 @@ fn body(members: Value) -> String {
     whole.to_string()
 }
 
-pub(super) fn submission(members: Value) -> Result<Message, MessageFault> {
+pub(crate) fn submission(members: Value) -> Result<Message, MessageFault> {
     parse(&body(members), Profile::Submission)
 }
 
@@ -131,7 +131,7 @@ fn null_and_the_empty_string_mean_absent() {
 }
 
 /// Members of a submission, and the one fault they cause. `LONG` stands for 999 letters.
-const BROKEN: &str = r#"
+pub(crate) const BROKEN: &str = r#"
 {"version": 1.0} => version: must be a string
 {"sender": null} => sender: is required
 {"sender": "a"} => sender: must have the form local@domain
