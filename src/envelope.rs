@@ -9,9 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{
-    Domain, ErrorCode, IdempotencyKey, Message, MessageId, SignatureObject, Timestamp,
-};
+use crate::protocol::{Domain, IdempotencyKey, Message, MessageId, SignatureObject, Timestamp};
 
 pub use principal::{Principal, Role, Scope, ScopeFault, Scopes};
 
@@ -182,36 +180,6 @@ impl Verification {
     }
 }
 
-/// What is done with a foreign message that is not verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SignatureMode {
-    /// It is taken, and the result recorded.
-    Accept,
-    /// The same, and it is logged and counted.
-    #[default]
-    Flag,
-    /// It is refused. Only `verified` is good enough.
-    Reject,
-}
-
-impl SignatureMode {
-    /// Why a message with this record is not taken; `None` = it is. Our own senders always are.
-    #[must_use]
-    pub const fn refusal(self, verification: &Verification) -> Option<ErrorCode> {
-        let Self::Reject = self else { return None };
-        match verification.result {
-            VerificationResult::Authenticated
-            | VerificationResult::TrustedInternal
-            | VerificationResult::Verified => None,
-            VerificationResult::SourceAddress | VerificationResult::Unsigned => {
-                Some(ErrorCode::SignatureRequired)
-            }
-            VerificationResult::Invalid => Some(ErrorCode::SignatureInvalid),
-            VerificationResult::KeyUnavailable => Some(ErrorCode::SignatureKeyUnavailable),
-        }
-    }
-}
-
 /// The outcome of sender verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -370,42 +338,19 @@ mod tests {
     };
 
     #[test]
-    fn every_result_has_its_trust_and_its_refusal() {
+    fn every_result_has_its_trust_and_its_word() {
         let domain = Domain::parse("a.example").unwrap();
-        for (result, trust, refusal) in [
-            (Authenticated, Trust::Local, None),
-            (TrustedInternal, Trust::Local, None),
-            (Verified, Trust::Trusted, None),
-            (
-                SourceAddress,
-                Trust::Trusted,
-                Some(ErrorCode::SignatureRequired),
-            ),
-            (
-                Unsigned,
-                Trust::Unverified,
-                Some(ErrorCode::SignatureRequired),
-            ),
-            (
-                Invalid,
-                Trust::Unverified,
-                Some(ErrorCode::SignatureInvalid),
-            ),
-            (
-                KeyUnavailable,
-                Trust::Unverified,
-                Some(ErrorCode::SignatureKeyUnavailable),
-            ),
+        for (result, trust) in [
+            (Authenticated, Trust::Local),
+            (TrustedInternal, Trust::Local),
+            (Verified, Trust::Trusted),
+            (SourceAddress, Trust::Trusted),
+            (Unsigned, Trust::Unverified),
+            (Invalid, Trust::Unverified),
+            (KeyUnavailable, Trust::Unverified),
         ] {
             let record = Verification::of(result, "x", &domain);
             assert_eq!(record.trust(), trust, "{result:?}");
-            assert_eq!(
-                SignatureMode::Reject.refusal(&record),
-                refusal,
-                "{result:?}"
-            );
-            assert_eq!(SignatureMode::Flag.refusal(&record), None);
-            assert_eq!(SignatureMode::Accept.refusal(&record), None);
             let word: &str = result.into();
             assert_eq!(serde_json::to_value(result).unwrap(), word);
         }

@@ -1,9 +1,10 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
 mod credentials;
+mod listeners;
 mod members;
 mod outgoing;
-mod schemas;
+mod rules;
 #[cfg(test)]
 mod week;
 
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use thiserror::Error;
 
 use crate::admission::{Admission, AdmissionRules};
@@ -25,11 +25,12 @@ use crate::endpoint::http::rate::AddressRate;
 use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
-use crate::endpoint::http::{self, AdminGate, Api, Door, Health};
+use crate::endpoint::http::{AdminGate, Api, Health};
 use crate::events::Events;
 use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::net::{DnsSetupFault, FileFault};
+use crate::policy::{Policies, PolicyFaults};
 use crate::protocol::Limits;
 use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
 use crate::schema::{OpenFault, Schemas};
@@ -40,6 +41,7 @@ use crate::store::{
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
 use credentials::Credentials;
+use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
 use tokio::sync::{mpsc, watch};
@@ -77,6 +79,9 @@ pub enum StartError {
     /// A file of certificates for connections to others.
     #[error(transparent)]
     Outgoing(#[from] FileFault),
+    /// The policies.
+    #[error("{0}")]
+    Policies(PolicyFaults),
     /// The disk of the database.
     #[error("{folder}: {cause}")]
     Disk {
@@ -119,7 +124,8 @@ impl Gateway {
         let space = space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
-        let schemas = schemas::open(config, &store, (&clock, &metrics), &outgoing).await?;
+        let policies = rules::policies(config, &clock, &metrics)?;
+        let schemas = rules::schemas(config, &store, (&clock, &metrics), &outgoing).await?;
         let parts = Parts {
             config,
             clock: &clock,
@@ -130,9 +136,11 @@ impl Gateway {
             admission: &admission,
             senders: &senders,
             schemas: &schemas,
+            policies: &policies,
         };
         let board = Board::new(clock.clone());
-        let early = config.delivery.path == DeliveryPath::Immediate;
+        // A rule may say so too.
+        let early = config.delivery.path == DeliveryPath::Immediate || config.policies.is_some();
         let mut members = Members::new(&store, &clock, &board, early);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node);
@@ -150,7 +158,8 @@ impl Gateway {
             clock.clone(),
             draining,
         )
-        .with_admission(admission.clone());
+        .with_admission(admission.clone())
+        .with_policies(policies.clone());
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
 
@@ -253,43 +262,6 @@ fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
     })
 }
 
-/// The bound listeners.
-struct Listeners {
-    https: Server,
-    admin: Option<Server>,
-    ops: Option<Server>,
-}
-
-impl Listeners {
-    fn addresses(&self) -> (SocketAddr, Option<SocketAddr>, Option<SocketAddr>) {
-        let of = |server: &Option<Server>| server.as_ref().map(Server::local_addr);
-        (self.https.local_addr(), of(&self.admin), of(&self.ops))
-    }
-}
-
-impl Listeners {
-    /// Serves: the rate of an address comes before the routes, the edge around both.
-    fn open(self, doors: &Stage, (api, health): (Api, Health), edge: &Edge, rate: &AddressRate) {
-        let around = |router: Router| edge.clone().around(rate.clone().before(router));
-        let public = around(http::router(api.clone(), health.clone(), Door::Public));
-        doors.spawn("https", self.https.run(public, doors.stop()));
-        // Operators are never shed.
-        let edge = Edge {
-            admission: None,
-            ..edge.clone()
-        };
-        let around = |router: Router| edge.clone().around(rate.clone().before(router));
-        if let Some(server) = self.admin {
-            let router = around(http::router(api, health.clone(), Door::Admin));
-            doors.spawn("admin", server.run(router, doors.stop()));
-        }
-        if let Some(server) = self.ops {
-            let router = edge.clone().around(http::ops_router(health));
-            doors.spawn("ops", server.run(router, doors.stop()));
-        }
-    }
-}
-
 /// What the parts of a gateway are made of.
 struct Parts<'a> {
     config: &'a Config,
@@ -301,11 +273,14 @@ struct Parts<'a> {
     admission: &'a Admission,
     senders: &'a SenderCheck,
     schemas: &'a Schemas,
+    policies: &'a Policies,
 }
 
 impl Parts<'_> {
     /// Spawns what looks after the store and the doors.
     fn spawn_upkeep(&self, work: &Stage, node: uuid::Uuid, reloads: watch::Receiver<u64>) {
+        let policies = self.policies.clone().run(reloads.clone(), work.stop());
+        work.spawn("policies", endless(policies));
         let schemas = self.schemas.clone().run(reloads, work.stop());
         work.spawn("schemas", endless(schemas));
         let admission = self.admission.clone().run(work.stop());
@@ -353,12 +328,15 @@ impl Parts<'_> {
         let intake = Intake::new(stored, self.names(), rules, tools.0, tools.1)
             .with_sender_check(self.senders.clone())
             .with_rates(credentials.rates.clone())
+            .with_audit(credentials.audit.clone())
+            .with_rules(
+                self.policies.clone(),
+                self.schemas.clone(),
+                config.delivery.path,
+            )
             .with_admission(self.admission.clone());
         let (express, offers) = Express::channel();
-        match config.delivery.path {
-            DeliveryPath::Durable => (intake, offers),
-            DeliveryPath::Immediate => (intake.with_express(express), offers),
-        }
+        (intake.with_express(express), offers)
     }
 
     fn manager(
@@ -438,6 +416,7 @@ impl Parts<'_> {
             node: uuid::Uuid::nil(),
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
+            policies: self.policies.clone(),
             audit: credentials.audit.clone(),
             guesses: credentials.guesses.clone(),
             tiers: credentials.tiers.clone(),

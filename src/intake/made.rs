@@ -40,7 +40,8 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::InternalError));
         }
         let received_at = self.clock.now();
-        self.judge(Envelope {
+        let is_reply = made.origin == Origin::Reply;
+        let judging = self.judge(Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
                 None => self.clock.mint_v7().into(),
@@ -60,7 +61,12 @@ impl Intake {
             request_id: made.request_id,
             answers: None,
             message,
-        })
-        .await
+        });
+        let mut acceptance = judging.await?;
+        // A reply is an agent's word; a notice of ours is not up to policies.
+        if is_reply {
+            self.pass(&mut acceptance).await?;
+        }
+        Ok(acceptance)
     }
 }

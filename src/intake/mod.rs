@@ -10,12 +10,13 @@
 
 mod bounce;
 mod express;
+mod identities;
 mod made;
 mod receipt;
 mod recipients;
 mod refusal;
+mod verdict;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +32,19 @@ pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
 use crate::admission::{Admission, Class, Entry};
+use crate::auth::audit::Audit;
 use crate::auth::{Presented, SenderCheck, SenderRates, Whence};
 use crate::clock::Clock;
+use crate::config::DeliveryPath;
 use crate::envelope::{Envelope, KeySource, Origin, Principal, Trust, Verification};
-use crate::protocol::{Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile};
-use crate::store::{Acceptance, Plan, Planned, Space, Store, WireIdentity};
+use crate::policy::Policies;
+use crate::protocol::{
+    Address, Domain, ErrorCode, Limits, Message, MessageId, Priority, Profile, Timestamp,
+};
+use crate::schema::Schemas;
+use crate::store::{Acceptance, Plan, Planned, Space, Store};
 use crate::telemetry::Metrics;
+use identities::Identities;
 use receipt::Way;
 
 /// A submission may be this much smaller than the limit: ids and a signature will be added.
@@ -75,6 +83,11 @@ pub struct Intake {
     give_up: Duration,
     senders: Option<SenderCheck>,
     rates: Option<SenderRates>,
+    policies: Option<Policies>,
+    schemas: Option<Schemas>,
+    audit: Option<Audit>,
+    /// The path of what no rule says otherwise of.
+    path: DeliveryPath,
     express: Option<Express>,
     admission: Option<Admission>,
     clock: Clock,
@@ -108,6 +121,10 @@ impl Intake {
             give_up: rules.give_up,
             senders: None,
             rates: None,
+            policies: None,
+            schemas: None,
+            audit: None,
+            path: DeliveryPath::Durable,
             express: None,
             admission: None,
             clock,
@@ -119,6 +136,22 @@ impl Intake {
     #[must_use]
     pub fn with_sender_check(mut self, senders: SenderCheck) -> Self {
         self.senders = Some(senders);
+        self
+    }
+
+    /// Asks these policies and schemas; without a rule for it, a message takes `path`.
+    #[must_use]
+    pub fn with_rules(mut self, policies: Policies, schemas: Schemas, path: DeliveryPath) -> Self {
+        self.policies = Some(policies);
+        self.schemas = Some(schemas);
+        self.path = path;
+        self
+    }
+
+    /// Writes down what is doubtful.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 
@@ -226,8 +259,12 @@ impl Intake {
         if origin == Origin::Peer {
             Box::pin(self.verify(&mut acceptance.envelope, (&certificates, verify_by))).await;
         }
-        let express = self.express.as_ref();
-        let early = express.filter(|_| origin == Origin::Submission && self.takes_early());
+        let path = self.pass(&mut acceptance).await?;
+        let express = self
+            .express
+            .as_ref()
+            .filter(|_| origin == Origin::Submission && path == DeliveryPath::Immediate);
+        let early = express.filter(|_| self.takes_early());
         // Who waits for another message of its key has no place meanwhile.
         let claim = match early {
             Some(express) => express.claim(&acceptance).await,
@@ -299,7 +336,9 @@ impl Intake {
         }
         envelope.answers = self.answered(&envelope.message).await?;
         let recipients = self.plan(&envelope).await?;
-        refuse_if_none_is_left(&recipients)?;
+        if let Err(refusal) = refuse_if_none_is_left(&recipients) {
+            return Err(Box::pin(self.with_alternatives(refusal, &envelope.message)).await);
+        }
         Ok(Acceptance {
             envelope,
             recipients,
@@ -386,11 +425,16 @@ impl Intake {
         })
     }
 
-    /// What is to become of each recipient.
-    async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
+    /// When a message is given up.
+    fn latest(&self, envelope: &Envelope) -> Timestamp {
         let latest = envelope.received_at.plus(self.give_up);
         let expires = envelope.message.expires();
-        let give_up_at = expires.map_or(latest, |expires| expires.min(latest));
+        expires.map_or(latest, |expires| expires.min(latest))
+    }
+
+    /// What is to become of each recipient.
+    async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
+        let give_up_at = self.latest(envelope);
         let mut identities = Identities::new(envelope, &self.clock);
         let mut planned = Vec::with_capacity(envelope.message.recipients().len());
         for address in envelope.message.recipients() {
@@ -445,48 +489,4 @@ fn refuse_if_none_is_left(recipients: &[Planned]) -> Result<(), Refusal> {
         _ => (it.address.to_string(), ErrorCode::InternalError),
     });
     Err(Refusal::of_recipients(code, refused))
-}
-
-/// Fresh identities for what may not travel under its own: strangers take a UUIDv7 as id and a
-/// UUIDv4 as key only (AMTP 1.0, section 4.2.1).
-struct Identities<'a> {
-    envelope: &'a Envelope,
-    clock: &'a Clock,
-    given: HashMap<Domain, WireIdentity>,
-    needed: bool,
-}
-
-impl<'a> Identities<'a> {
-    fn new(envelope: &'a Envelope, clock: &'a Clock) -> Self {
-        Self {
-            envelope,
-            clock,
-            given: HashMap::new(),
-            needed: !(envelope.message_id.is_uuid_v7() && envelope.idempotency_key.is_uuid_v4()),
-        }
-    }
-
-    /// All recipients of one foreign domain travel under one identity.
-    fn give(&mut self, mut plan: Plan, address: &Address) -> Plan {
-        if let Plan::Queue { party, wire, .. } = &mut plan
-            && *party < 0
-            && self.needed
-        {
-            let domain = address.domain();
-            let recipients = self.envelope.message.recipients().iter();
-            let identity = self
-                .given
-                .entry(domain.clone())
-                .or_insert_with(|| WireIdentity {
-                    id: self.clock.mint_v7().into(),
-                    key: Uuid::new_v4().into(),
-                    recipients: u32::try_from(
-                        recipients.filter(|it| it.domain() == domain).count(),
-                    )
-                    .unwrap_or(u32::MAX),
-                });
-            *wire = Some(identity.clone());
-        }
-        plan
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
-use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, party_hash};
+use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, Terms, party_hash};
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +76,7 @@ impl LocalNames {
                 give_up_at,
                 wire: None,
                 reserved: None,
+                terms: Terms::default(),
             });
         }
         let Some(agent) = self.find(store, address).await? else {
@@ -95,6 +96,7 @@ impl LocalNames {
                 give_up_at,
                 wire: None,
                 reserved: None,
+                terms: Terms::default(),
             },
         })
     }

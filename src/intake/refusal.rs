@@ -79,6 +79,15 @@ impl Refusal {
         }
     }
 
+    /// Adds a detail.
+    pub(super) fn with_detail(mut self, name: &str, value: Value) -> Self {
+        match &mut self.details {
+            Some(Value::Object(details)) => drop(details.insert(name.to_owned(), value)),
+            details => *details = Some(json!({ name: value })),
+        }
+        self
+    }
+
     /// Every recipient was refused.
     pub(super) fn of_recipients(
         code: ErrorCode,

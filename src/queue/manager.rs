@@ -22,7 +22,7 @@ use crate::events::{Events, Topic};
 use crate::intake::Offer;
 use crate::protocol::Timestamp;
 use crate::store::{
-    Acceptance, Delivery, Feed, Plan, QueueRow, Store, StoreError, StoredMessage, lane_of,
+    Acceptance, Begin, Delivery, Feed, Plan, QueueRow, Store, StoreError, StoredMessage, lane_of,
 };
 use crate::telemetry::{Post, QueueGauges, WorkerState};
 use crate::transport::{Destination, Load};
@@ -345,28 +345,33 @@ impl Manager {
 
     /// Gives a message its numbers and its turn, if it may go at once: to one destination only.
     async fn early(&mut self, acceptance: &mut Acceptance) -> Option<Dispatch> {
-        let sender = acceptance.envelope.message.sender().clone();
         let mut destination: Option<String> = None;
         for recipient in &acceptance.recipients {
             let Plan::Queue {
-                destination: name, ..
+                destination: name,
+                terms,
+                ..
             } = &recipient.plan
             else {
                 return None;
             };
+            if terms.begin == Begin::Held {
+                return None;
+            }
             if destination.get_or_insert_with(|| name.clone()) != name {
                 return None;
             }
         }
         let lanes = acceptance.recipients.iter();
-        let mut lanes = lanes.map(|recipient| lane_of(&sender, &recipient.address));
+        let envelope = &acceptance.envelope;
+        let mut lanes = lanes.map(|recipient| lane_of(envelope, recipient));
         if !self.may_go_early(&mut lanes) {
             return None;
         }
         let reserved = self.store.reserve(acceptance.recipients.len()).await;
         let (mid, seqs) = reserved.ok()?;
         let lanes = acceptance.recipients.iter();
-        let lanes = lanes.map(|recipient| lane_of(&sender, &recipient.address));
+        let lanes = lanes.map(|recipient| lane_of(&acceptance.envelope, recipient));
         let numbers: Vec<(i64, i64)> = seqs.into_iter().zip(lanes).collect();
         let store = &self.store;
         let bytes = acceptance.envelope.message.raw().len();
@@ -444,7 +449,7 @@ fn deliveries(acceptance: &Acceptance, destination: &str) -> Vec<Delivery> {
                 ..
             } => Some(Delivery {
                 seq: (*reserved)?,
-                lane: lane_of(envelope.message.sender(), &recipient.address),
+                lane: lane_of(envelope, recipient),
                 stored: stored.clone(),
                 recipient: recipient.address.clone(),
                 destination: destination.to_owned(),

@@ -70,9 +70,42 @@ pub enum Plan {
         wire: Option<WireIdentity>,
         /// The number it has already, where it is on its way before it is on disk.
         reserved: Option<i64>,
+        /// How it goes.
+        terms: Terms,
     },
     /// Not at all.
     Refused(ErrorCode),
+}
+
+/// How a delivery goes, where that is not as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// How it begins.
+    pub begin: Begin,
+    /// Its priority, whatever its message says.
+    pub priority: Option<Priority>,
+    /// Whether it keeps its place.
+    pub order: Order,
+}
+
+/// How a delivery begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// It waits for its turn.
+    #[default]
+    Queued,
+    /// It waits until an operator releases it.
+    Held,
+}
+
+/// Whether a delivery keeps its place among those of its sender and recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// It does.
+    #[default]
+    Kept,
+    /// It goes when it can.
+    Free,
 }
 
 /// What `accept` decided.
@@ -268,11 +301,24 @@ fn decide(
 
 /// The state of a delivery that waits for its first attempt.
 pub(super) const DELIVERY_QUEUED: i64 = 0;
+/// The state of a delivery that an operator has to release.
+pub(super) const DELIVERY_HELD: i64 = 2;
 
 /// The order of one sender and one recipient, as a number.
-#[must_use]
-pub fn lane(sender: &Address, recipient: &Address) -> i64 {
+pub(super) fn lane(sender: &Address, recipient: &Address) -> i64 {
     party_hash(&format!("{} {}", sender.key(), recipient.key()))
+}
+
+/// The lane of a delivery: that of its sender and recipient, or one of its own.
+#[must_use]
+pub fn lane_of(envelope: &Envelope, recipient: &Planned) -> i64 {
+    let lane = lane(envelope.message.sender(), &recipient.address);
+    match &recipient.plan {
+        Plan::Queue { terms, .. } if terms.order == Order::Free => {
+            party_hash(&format!("{lane} {}", envelope.message_id.as_str()))
+        }
+        _ => lane,
+    }
 }
 
 const fn priority(priority: Priority) -> i64 {

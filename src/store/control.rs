@@ -21,7 +21,7 @@ use crate::protocol::{Address, Domain, ErrorCode, MessageId, Timestamp};
 /// A released delivery has at least this long until it is given up.
 const LEAST_LIFE: Duration = Duration::from_secs(3_600);
 /// The state of a delivery that an operator stopped.
-const HELD: i64 = 2;
+const HELD: i64 = super::accept::DELIVERY_HELD;
 
 /// How far a delivery in the queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

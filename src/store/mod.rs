@@ -56,7 +56,7 @@ use moka::future::Cache;
 use ring::digest;
 use sqlx::SqlitePool;
 
-pub use accept::{Acceptance, Decision, Fate, Plan, Planned, lane as lane_of};
+pub use accept::{Acceptance, Begin, Decision, Fate, Order, Plan, Planned, Terms, lane_of};
 pub use agents::{
     Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
 };

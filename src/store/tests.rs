@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::{
     Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, Grant,
     InboxQuery, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter,
-    Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, backup, open, restore, verify,
+    Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open, restore,
+    verify,
 };
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl, Secret};
@@ -248,6 +249,7 @@ fn to_queue(address: &str, party: i64) -> Planned {
         give_up_at,
         wire: None,
         reserved: None,
+        terms: Terms::default(),
     };
     Planned {
         address: Address::parse(address).unwrap(),

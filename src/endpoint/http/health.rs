@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::policy::Policies;
 use crate::protocol::Timestamp;
 use crate::store::{Space, Store};
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
@@ -35,6 +36,7 @@ pub struct Health {
     draining: CancellationToken,
     identity: TlsIdentity,
     admission: Option<Admission>,
+    policies: Option<Policies>,
     last: Arc<Mutex<Option<(Duration, Answered)>>>,
 }
 
@@ -83,6 +85,7 @@ impl Health {
             draining,
             identity,
             admission: None,
+            policies: None,
             last: Arc::default(),
         }
     }
@@ -92,6 +95,22 @@ impl Health {
     pub fn with_admission(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);
         self
+    }
+
+    /// Tells also whether the files of `policies` are good.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = Some(policies);
+        self
+    }
+
+    /// The faults themselves are for staff.
+    fn rules(&self) -> &'static str {
+        let broken = |policies: &Policies| policies.state().broken.is_some();
+        match self.policies.as_ref().is_some_and(broken) {
+            true => "broken, the ones of before are in use",
+            false => "ok",
+        }
     }
 
     fn load(&self) -> &'static str {
@@ -181,6 +200,7 @@ async fn ready(State(health): State<Health>) -> Response {
             ("listeners", if staying { "ok" } else { "draining" }),
             // It takes what it can: to send all elsewhere would only move the load.
             ("load", health.load()),
+            ("policies", health.rules()),
         ]),
     };
     let status = if ready {

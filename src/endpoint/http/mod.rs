@@ -37,6 +37,7 @@ use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
+use crate::policy::Policies;
 use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
@@ -79,6 +80,8 @@ pub struct Api {
     pub discovery: Discovery,
     /// What our own domains say about this gateway.
     pub published: Arc<Advertisement>,
+    /// What may pass.
+    pub policies: Policies,
     /// Where what was done is written down.
     pub audit: Audit,
     /// Holds up those who guess.

@@ -296,7 +296,7 @@ fn operations(routes: Routes) -> Routes {
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
 }
 
-/// The registry of schemas.
+/// Policies and the registry of schemas.
 fn schemas(routes: Routes) -> Routes {
     use Access::Staff;
     use Permission::{ManageRules, ReadRules};
@@ -326,6 +326,16 @@ fn schemas(routes: Routes) -> Routes {
             "/v1/admin/schemas/{id}/validate",
             Staff(ReadRules),
             admin::schemas::validate,
+        )
+        .get(
+            "/v1/admin/policies",
+            Staff(ReadRules),
+            admin::policies::show,
+        )
+        .post(
+            "/v1/admin/policies/reload",
+            Staff(ManageRules),
+            admin::policies::reload,
         )
 }
 

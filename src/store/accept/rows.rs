@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{AcceptJob, DELIVERY_QUEUED, Fate, Next, Plan, Planned, lane, priority, shard};
+use super::{
+    AcceptJob, Begin, DELIVERY_HELD, DELIVERY_QUEUED, Fate, Next, Plan, Planned, lane_of, priority,
+    shard,
+};
 use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
@@ -78,11 +81,17 @@ impl Rows {
             give_up_at,
             wire,
             reserved,
+            terms,
         } = &recipient.plan
         else {
             return Fate::Refused(ErrorCode::InternalError);
         };
-        let lane = lane(envelope.message.sender(), &recipient.address);
+        let lane = lane_of(envelope, recipient);
+        let (state, status) = match terms.begin {
+            Begin::Queued => (DELIVERY_QUEUED, DeliveryStatus::Queued),
+            Begin::Held => (DELIVERY_HELD, DeliveryStatus::Held),
+        };
+        let urgency = terms.priority.unwrap_or(envelope.message.priority());
         let shard = shard(lane);
         // A reserved number is on its way already: nobody has to read it.
         let seq = reserved.unwrap_or_else(|| next.delivery(shard));
@@ -100,17 +109,17 @@ impl Rows {
             lane.into(),
             i64::from(shard).into(),
             destination.as_str().into(),
-            DELIVERY_QUEUED.into(),
+            state.into(),
             envelope.received_at.as_millis().into(),
             give_up_at.as_millis().into(),
-            priority(envelope.message.priority()).into(),
+            priority(urgency).into(),
             wire.as_ref().map(|wire| wire.id.as_str()).into(),
             wire.as_ref().map(|wire| wire.key.as_str()).into(),
             wire.as_ref()
                 .map_or(0, |wire| i64::from(wire.recipients))
                 .into(),
         ]);
-        Fate::New(DeliveryStatus::Queued)
+        Fate::New(status)
     }
 
     /// A message stored unverified whose sender is believed now.

@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::{
     Address, Bench, DeliveryStatus, Domain, ErrorCode, Home, IdempotencyKey, MessageId, NOW, Party,
-    Plan, Planned, RetentionRules, Timestamp, Topic, new_agent, to_queue,
+    Plan, Planned, RetentionRules, Terms, Timestamp, Topic, new_agent, to_queue,
 };
 
 pub(super) fn at(seconds: u64) -> Timestamp {
@@ -24,6 +24,7 @@ pub(super) fn abroad(address: &str) -> Planned {
         give_up_at: at(3_600),
         wire: None,
         reserved: None,
+        terms: Terms::default(),
     };
     Planned { address, plan }
 }

@@ -10,7 +10,7 @@ use super::super::samples::{ID, KEY, NOW, parcel, stored};
 use super::bench::{Bench, Seen, domain};
 use crate::envelope::{Envelope, KeySource, Origin, Trust, Verification};
 use crate::protocol::{Address, ErrorCode, IdempotencyKey, Limits, Message, MessageId, Profile};
-use crate::store::{Acceptance, Plan, Planned};
+use crate::store::{Acceptance, Plan, Planned, Terms};
 use crate::transport::{Attempted, Fault, Outcome, Parcel, Trouble};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -146,6 +146,7 @@ async fn received(bench: &Bench, id: &str) {
             give_up_at: NOW.plus(DAY),
             wire: None,
             reserved: None,
+            terms: Terms::default(),
         },
     }];
     let acceptance = Acceptance {

@@ -1,15 +1,28 @@
-//! The registry of schemas, from its configuration.
+//! What may pass: policies and schemas, from their configuration.
 
 use super::StartError;
 use super::outgoing::Outgoing;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::policy::Policies;
 use crate::schema::{SchemaOptions, Schemas};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
+/// Reads the policies; a gateway does not start with others than its operator wrote.
+pub(super) fn policies(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Policies, StartError> {
+    let folder = config.policies.as_ref().map(|it| it.dir.as_path());
+    let counters = metrics.policies().clone();
+    Policies::load(folder, config.domains.clone(), clock.clone(), counters)
+        .map_err(StartError::Policies)
+}
+
 /// Reads what there is, and sets up the way to the registries of others.
-pub(super) async fn open(
+pub(super) async fn schemas(
     config: &Config,
     store: &Store,
     (clock, metrics): (&Clock, &Metrics),

@@ -1,0 +1,252 @@
+//! What policy and schemas say of a message, recipient by recipient (AMTP 1.0, sections 9.4 and 6).
+//!
+//! The policy comes first, then the payload is checked against its schema, once for all recipients.
+//! A recipient that is refused is refused by itself; where all are, the message is.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Intake, Refusal, refuse_if_none_is_left};
+use crate::auth::audit::{Event, Outcome};
+use crate::config::{DeliveryPath, UnknownSchemas};
+use crate::envelope::{Envelope, Origin, VerificationResult};
+use crate::policy::{
+    Action, CertificateStanding, Direction, Directions, Ordering, PayloadStanding, Question,
+    SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
+};
+use crate::protocol::{ErrorCode, Message, is_jwe};
+use crate::schema::Judgement;
+use crate::store::{Acceptance, Begin, Order, Plan, Planned, Terms};
+
+/// When to come again where the key of a signature could not be had.
+const KEY_LATER: Duration = Duration::from_secs(30);
+
+impl Intake {
+    /// Asks policy and schemas about every recipient that is not refused yet. Answers which path
+    /// the message takes.
+    ///
+    /// # Errors
+    /// [`Refusal`], where no recipient is left.
+    pub(super) async fn pass(&self, acceptance: &mut Acceptance) -> Result<DeliveryPath, Refusal> {
+        let path = self.ask_policy(acceptance)?;
+        let message = &acceptance.envelope.message;
+        let (Some(schemas), Some(id)) = (&self.schemas, message.schema()) else {
+            return Ok(path);
+        };
+        let errors = match schemas.judge(id, message.payload()).await {
+            Judgement::Valid => return Ok(path),
+            Judgement::Unknown if schemas.unknown() == UnknownSchemas::Accept => return Ok(path),
+            Judgement::Unknown => {
+                json!([{ "field": "schema", "error": "is not known to this gateway" }])
+            }
+            Judgement::Faults(faults) => serde_json::to_value(faults).unwrap_or_default(),
+        };
+        for planned in &mut acceptance.recipients {
+            refuse(planned, ErrorCode::SchemaValidationFailed);
+        }
+        refuse_if_none_is_left(&acceptance.recipients)
+            .map_err(|refusal| refusal.with_detail("validation_errors", errors))?;
+        Ok(path)
+    }
+
+    fn ask_policy(&self, acceptance: &mut Acceptance) -> Result<DeliveryPath, Refusal> {
+        let Some(policies) = &self.policies else {
+            return Ok(self.path);
+        };
+        let envelope = &acceptance.envelope;
+        let message = &envelope.message;
+        let standing = standing(envelope);
+        let (mut path, mut retry_after, mut flagged) = (None, None, false);
+        for planned in &mut acceptance.recipients {
+            if matches!(planned.plan, Plan::Refused(_)) {
+                continue;
+            }
+            let recipient = planned.address.clone();
+            let question = Question {
+                directions: self.directions(envelope.origin, planned),
+                sender: message.sender(),
+                recipient: &recipient,
+                schema: message.schema(),
+                size: message.raw().len(),
+                standing,
+            };
+            let verdict = policies.judge(&question);
+            if let Some(code) = verdict.refusal {
+                tracing::info!(
+                    message.sender = %question.sender,
+                    message.recipient = %question.recipient,
+                    error.code = code.as_str(),
+                    policy.rule = %verdict.rule,
+                    policy.because = %verdict.because,
+                    "refused by policy"
+                );
+                retry_after = retry_after.max(wait(code, &verdict));
+                refuse(planned, code);
+                continue;
+            }
+            flagged |= verdict.signature == SignatureMode::Flag;
+            let wanted = verdict.path.unwrap_or(self.path);
+            // What one recipient wants on disk first is on disk first.
+            path = match path {
+                None | Some(DeliveryPath::Immediate) => Some(wanted),
+                Some(DeliveryPath::Durable) => path,
+            };
+            planned.plan = on_terms(&verdict, planned, self.latest(envelope));
+        }
+        self.note_doubt(envelope, flagged);
+        refuse_if_none_is_left(&acceptance.recipients).map_err(|refusal| Refusal {
+            retry_after: refusal.retry_after.or(retry_after),
+            ..refusal
+        })?;
+        Ok(path.unwrap_or(self.path))
+    }
+
+    fn directions(&self, origin: Origin, planned: &Planned) -> Directions {
+        let taken = match origin {
+            Origin::Peer => Direction::Inbound,
+            _ => Direction::Submission,
+        };
+        match self.is_local(planned.address.domain()) {
+            true => taken.into(),
+            false => taken | Direction::Outbound,
+        }
+    }
+
+    /// A signature that does not hold is worth a line also where the message is taken.
+    fn note_doubt(&self, envelope: &Envelope, flagged: bool) {
+        let result = envelope.verification.result;
+        let doubtful = matches!(
+            result,
+            VerificationResult::Invalid | VerificationResult::KeyUnavailable
+        );
+        if !doubtful {
+            return;
+        }
+        let word: &'static str = result.into();
+        let domain = envelope.verification.domain.as_str();
+        if flagged {
+            tracing::warn!(
+                peer.domain = domain,
+                verification.result = word,
+                "a sender is not verified"
+            );
+        }
+        if let Some(audit) = &self.audit {
+            let event = Event::new(
+                "sender.doubtful",
+                "anonymous".to_owned(),
+                domain,
+                Outcome::Failed,
+            );
+            let event = event.with(json!({ "result": word }));
+            audit.note(match envelope.remote {
+                Some(remote) => event.in_request(&envelope.request_id, remote),
+                None => event,
+            });
+        }
+    }
+
+    /// Adds what a recipient takes instead, where a message is refused for its schema.
+    pub(super) async fn with_alternatives(&self, refusal: Refusal, message: &Message) -> Refusal {
+        let (Some(schemas), Some(asked)) = (&self.schemas, message.schema()) else {
+            return refusal;
+        };
+        if refusal.code != ErrorCode::SchemaValidationFailed {
+            return refusal;
+        }
+        let Some(first) = message.recipients().first() else {
+            return refusal;
+        };
+        let Ok(Some(agent)) = self.names.find(&self.store, first).await else {
+            return refusal;
+        };
+        let others = schemas.alternatives(&agent.settings.supported_schemas, asked);
+        refusal.with_detail("supported_alternatives", Value::from(others))
+    }
+}
+
+fn refuse(planned: &mut Planned, code: ErrorCode) {
+    if !matches!(planned.plan, Plan::Refused(_)) {
+        planned.plan = Plan::Refused(code);
+    }
+}
+
+fn wait(code: ErrorCode, verdict: &Verdict) -> Option<Duration> {
+    match code {
+        ErrorCode::SignatureKeyUnavailable => Some(KEY_LATER),
+        _ => verdict.retry_after,
+    }
+}
+
+/// What the policy knows of a message.
+fn standing(envelope: &Envelope) -> Standing {
+    use VerificationResult as Found;
+    let by_certificate = envelope.verification.method == "client_certificate";
+    let (sender, signature) = match envelope.verification.result {
+        Found::Authenticated => (SenderStanding::Local, SignatureStanding::Absent),
+        Found::TrustedInternal => (SenderStanding::Internal, SignatureStanding::Absent),
+        Found::Verified if by_certificate => (SenderStanding::Verified, SignatureStanding::Absent),
+        Found::Verified => (SenderStanding::Verified, SignatureStanding::Valid),
+        Found::SourceAddress => (SenderStanding::SourceAddress, SignatureStanding::Absent),
+        Found::Unsigned => (SenderStanding::Unverified, SignatureStanding::Absent),
+        Found::Invalid => (SenderStanding::Unverified, SignatureStanding::Invalid),
+        Found::KeyUnavailable => (
+            SenderStanding::Unverified,
+            SignatureStanding::KeyUnavailable,
+        ),
+    };
+    Standing {
+        sender,
+        signature,
+        certificate: match by_certificate {
+            true => CertificateStanding::Valid,
+            false => CertificateStanding::Absent,
+        },
+        payload: match is_jwe(envelope.message.payload()) {
+            true => PayloadStanding::Encrypted,
+            false => PayloadStanding::Plain,
+        },
+    }
+}
+
+/// The plan on the policy's terms. What is held goes into the queue, also where its recipient polls.
+fn on_terms(verdict: &Verdict, planned: &Planned, give_up_at: crate::protocol::Timestamp) -> Plan {
+    let terms = Terms {
+        begin: match verdict.action {
+            Action::Hold => Begin::Held,
+            _ => Begin::Queued,
+        },
+        priority: verdict.priority,
+        order: match verdict.ordering {
+            Some(Ordering::None) => Order::Free,
+            _ => Order::Kept,
+        },
+    };
+    match &planned.plan {
+        Plan::Inbox { mailbox } if terms.begin == Begin::Held => Plan::Queue {
+            party: *mailbox,
+            destination: format!("agent:{mailbox}"),
+            give_up_at,
+            wire: None,
+            reserved: None,
+            terms,
+        },
+        Plan::Queue {
+            party,
+            destination,
+            give_up_at,
+            wire,
+            reserved,
+            ..
+        } => Plan::Queue {
+            party: *party,
+            destination: destination.clone(),
+            give_up_at: *give_up_at,
+            wire: wire.clone(),
+            reserved: *reserved,
+            terms,
+        },
+        other => other.clone(),
+    }
+}
