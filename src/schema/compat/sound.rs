@@ -72,6 +72,35 @@ fn fits(schema: &Value, payload: &Value) -> bool {
     check(&document, &payload.to_string()).unwrap().is_empty()
 }
 
+/// A schema under which no object has a member that nothing names: that a version may name one
+/// later, and say what it is, is no break.
+fn closed(schema: &Value) -> Value {
+    let Value::Object(members) = schema else {
+        return schema.clone();
+    };
+    let mut members: serde_json::Map<String, Value> = members
+        .iter()
+        .map(|(keyword, value)| {
+            let value = match (keyword.as_str(), value) {
+                ("properties", Value::Object(inner)) => {
+                    let inner = inner.iter().map(|(name, it)| (name.clone(), closed(it)));
+                    Value::Object(inner.collect())
+                }
+                ("items" | "additionalProperties" | "not", it) => closed(it),
+                ("anyOf" | "allOf" | "prefixItems", Value::Array(inner)) => {
+                    inner.iter().map(closed).collect()
+                }
+                (_, other) => other.clone(),
+            };
+            (keyword.clone(), value)
+        })
+        .collect();
+    members
+        .entry("additionalProperties")
+        .or_insert(Value::Bool(false));
+    Value::Object(members)
+}
+
 /// A second version that is near the first, so that some go together.
 fn pair() -> impl Strategy<Value = (Value, Value)> {
     prop_oneof![
@@ -94,7 +123,8 @@ proptest! {
         payloads in prop::collection::vec(payload(), 12),
     ) {
         if compare(&old, &new, Mode::Backward).is_empty() {
-            for payload in payloads {
+            let named = closed(&old);
+            for payload in payloads.into_iter().filter(|payload| fits(&named, payload)) {
                 prop_assert!(!fits(&old, &payload) || fits(&new, &payload), "{old} {new} {payload}");
             }
         }
