@@ -43,10 +43,10 @@ fn section(section: &Section) -> Value {
 
 fn value(key: &Key) -> Value {
     let noun = (key.noun)();
-    let mut schema = if key.structured {
-        json!({ "type": "array" })
-    } else {
-        scalar(&noun)
+    let mut schema = match noun.strip_suffix(" by name") {
+        Some(_) => json!({ "type": "object", "additionalProperties": scalar("a rate") }),
+        None if key.structured => json!({ "type": "array" }),
+        None => scalar(&noun),
     };
     schema["description"] = json!(format!("{} Value: {noun}.", prose(key.doc)));
     if let Some(default) = key.default {
@@ -58,9 +58,6 @@ fn value(key: &Key) -> Value {
 
 /// What the words about a value say of its form. Every value may be written as a text.
 fn scalar(noun: &str) -> Value {
-    if noun == "rates by name" {
-        return json!({ "type": "object", "additionalProperties": scalar("a rate") });
-    }
     if let Some(words) = words(noun) {
         let mut forms: Vec<Value> = words.iter().map(|word| json!(word)).collect();
         if words == ["true", "false"] {
