@@ -26,6 +26,8 @@ pub(super) struct Books {
     placed: u32,
     placed_bytes: u64,
     unverified: u32,
+    /// Of them those of the immediate path: their senders are answered and send the next already.
+    early: u32,
     reads: u32,
     drains: u32,
     seen: Seen,
@@ -44,6 +46,7 @@ impl Books {
             placed: 0,
             placed_bytes: 0,
             unverified: 0,
+            early: 0,
             reads: 0,
             drains: 0,
             seen: Seen {
@@ -111,15 +114,19 @@ impl Books {
         if let Some((came_as, turn)) = entered {
             self.leave(came_as, turn);
         }
+        // What the immediate path has room for is a submission like others.
+        let early = class == Class::Immediate;
+        let as_one = if early { Class::Submission } else { class };
         // Who came in as this class has its place; who turned out to be less must find one.
-        let settled = counted.is_some_and(|(came_as, _)| came_as <= class);
-        let room = settled || self.has_room(class);
+        let settled = counted.is_some_and(|(came_as, _)| came_as <= as_one);
+        let room = settled || self.has_room(as_one);
         // Strangers whom nobody vouches for hold half of it at most.
         let stranger = class == Class::Unverified;
         let crowd = stranger && self.unverified >= self.pace.limit() / 2;
-        if !room || crowd || self.placed >= MOST || !self.has_room_for_bytes(class, bytes) {
+        if !room || crowd || self.placed >= MOST || !self.has_room_for_bytes(as_one, bytes) {
             return false;
         }
+        self.early += u32::from(early);
         self.unverified += u32::from(stranger);
         self.placed += 1;
         self.placed_bytes += bytes;
@@ -132,13 +139,16 @@ impl Books {
         self.placed -= 1;
         self.placed_bytes -= bytes;
         self.unverified -= u32::from(class == Class::Unverified);
+        self.early -= u32::from(class == Class::Immediate);
         self.seen.written += 1;
         self.seen.took += took;
     }
 
-    /// Whether the immediate path is open.
+    /// Whether the immediate path is open. It has a quarter of the limit for itself: who is answered
+    /// at once sends at once, and would else leave no room for who waits.
     pub(super) const fn takes_early(&self) -> bool {
-        self.has_room(Class::Immediate) && !self.pace.is_late()
+        let free = self.early as u64 * 4 < self.pace.limit() as u64;
+        free && self.has_room(Class::Immediate) && !self.pace.is_late()
     }
 
     /// Begins a turn; the runtime was this late.

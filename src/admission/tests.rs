@@ -50,6 +50,19 @@ impl Bench {
 }
 
 #[test]
+fn what_goes_early_leaves_room_for_those_who_wait() {
+    let bench = bench();
+    let mut early = Vec::new();
+    while bench.admission.takes_early() {
+        early.push(bench.admission.place(Class::Immediate, 1, None).unwrap());
+    }
+    assert_eq!(early.len(), REST as usize / 4);
+    assert_eq!(bench.fill(Class::Submission).len(), REST as usize / 2);
+    drop(early);
+    assert!(bench.admission.takes_early());
+}
+
+#[test]
 fn the_less_urgent_is_shed_before_the_more_urgent() {
     let bench = bench();
     let mut held = Vec::new();

@@ -20,6 +20,7 @@ use crate::store::{self, Durability};
 
 mod certificate;
 mod outgoing;
+mod policies;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ impl Report {
                 look.at_certificate(&config, clock);
                 look.at_keys(&config);
                 look.at_outgoing(&config, clock.now());
+                look.at_policies(&config);
                 look.at_schemas(&config);
                 look.at_store(&config).await;
                 look.report

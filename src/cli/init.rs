@@ -16,18 +16,22 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use super::key::generate::p256;
+use super::key::records::of_new;
 use super::show;
 use crate::auth::{IssuedKey, KeyKind};
 use crate::clock::Clock;
 use crate::config::{RECORD_TTL, advertisement, template};
 use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
-use crate::protocol::{Domain, GatewayUrl};
+use crate::protocol::{Domain, GatewayUrl, Selector, Signer};
 
 pub(super) mod certificate;
 #[cfg(test)]
 mod tests;
 
 const ADMIN_PORT: u16 = 8444;
+const SIGNING_KEY: &str = "signing.key";
+const SELECTOR: &str = "k1";
 
 /// Write a configuration with fresh keys, and print the DNS records to publish
 #[derive(Debug, Args)]
@@ -88,6 +92,16 @@ impl InitCommand {
                 text: fresh_sealing_key() + "\n",
             },
             Draft {
+                name: SIGNING_KEY,
+                mode: 0o600,
+                text: p256()?,
+            },
+            Draft {
+                name: "policies/open.yaml",
+                mode: 0o644,
+                text: include_str!("../../policies/open.yaml").to_owned(),
+            },
+            Draft {
                 name: "profile.yaml",
                 mode: 0o644,
                 text: self.profile(),
@@ -131,6 +145,8 @@ impl InitCommand {
             ),
             ("secrets.key_file", "secrets.key".to_owned()),
             ("admin.key_file", "admin.key".to_owned()),
+            ("policies.dir", "policies".to_owned()),
+            ("schemas.dir", "schemas".to_owned()),
         ];
         Ok(template(&given))
     }
@@ -167,6 +183,7 @@ impl InitCommand {
             let _ = writeln!(text, "  {}", draft.name);
         }
         text += &self.records();
+        text += &self.signing(drafts);
         text += "\nNext:\n";
         if !self.self_signed {
             let host = self.gateway_url.host();
@@ -182,6 +199,25 @@ impl InitCommand {
              Keep a copy of secrets.key apart from the database.\n"
         );
         text
+    }
+
+    /// The record of the signing key. Nothing is signed before the operator says so: a signature whose
+    /// key is not published is worse than none.
+    fn signing(&self, drafts: &[Draft]) -> String {
+        let key = drafts.iter().find(|draft| draft.name == SIGNING_KEY);
+        let selector = Selector::parse(SELECTOR).ok();
+        let signer = key
+            .zip(selector.clone())
+            .and_then(|(key, selector)| Signer::read(selector, &key.text).ok());
+        let (Some(signer), Some(selector)) = (signer, selector) else {
+            return String::new();
+        };
+        let record = of_new(&selector, &signer.record(), &self.domain.to_string());
+        format!(
+            "\nTo sign messages, publish this too, and when it can be seen set `signing: {{ selector: {SELECTOR}, \
+             key_file: {SIGNING_KEY} }}` in amtpd.yaml:\n  {}",
+            record.text()
+        )
     }
 
     fn records(&self) -> String {
@@ -247,6 +283,8 @@ fn write(folder: &Path, drafts: &[Draft]) -> Result<()> {
     make(folder, 0o755)?;
     make(&folder.join("tls"), 0o700)?;
     make(&folder.join("data"), 0o700)?;
+    make(&folder.join("policies"), 0o755)?;
+    make(&folder.join("schemas"), 0o755)?;
     for draft in drafts {
         let path = folder.join(draft.name);
         let mut options = OpenOptions::new();

@@ -4,8 +4,8 @@
 //! configuration), wait until it is seen everywhere, then switch `signing` over and name the old
 //! selector in `signing.previous`. Its record stays for 8 days: so long what it signed may be on its way.
 
-mod generate;
-mod records;
+pub(super) mod generate;
+pub(super) mod records;
 
 use std::path::PathBuf;
 

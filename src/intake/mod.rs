@@ -272,7 +272,11 @@ impl Intake {
         };
         if let Some((admission, entry)) = door {
             let bytes = acceptance.envelope.message.raw().len();
-            acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, entry)?);
+            let class = match early {
+                Some(_) => Class::Immediate,
+                None => class(&acceptance.envelope),
+            };
+            acceptance.place = Some(admission.place(class, bytes, entry)?);
         }
         let believed = acceptance.envelope.trust != Trust::Unverified;
         if origin == Origin::Peer {

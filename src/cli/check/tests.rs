@@ -77,9 +77,7 @@ fn days_from_now(days: u32) -> Clock {
 #[test]
 fn a_broken_schema_is_a_fault_of_its_folder() {
     let folder = Folder::new();
-    fs::create_dir(folder.path("schemas")).unwrap();
     let line = "dir: schemas";
-    folder.edit("  #dir: schemas", "  dir: schemas");
     fs::write(folder.path("schemas/good.json"), r#"{"$id": "a"}"#).unwrap();
     assert!(folder.check(&Clock::system()).valid);
     fs::write(
@@ -93,6 +91,16 @@ fn a_broken_schema_is_a_fault_of_its_folder() {
         text.contains("bad.json") && text.contains("\"c\""),
         "{text}"
     );
+}
+
+#[test]
+fn a_broken_policy_is_a_fault_of_its_folder_with_its_place() {
+    let folder = Folder::new();
+    let file = folder.path("policies/zz.yaml");
+    fs::write(&file, "version: \"1.0\"\nrules:\n  - action: alow\n").unwrap();
+    let (key, text, at) = folder.fault();
+    assert_eq!((key.as_str(), at.as_str()), ("policies.dir", "dir: policies"));
+    assert!(text.contains("zz.yaml:3") && text.contains("alow"), "{text}");
 }
 
 #[test]

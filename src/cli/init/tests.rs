@@ -41,6 +41,8 @@ fn the_folder_that_is_written_is_complete() {
     );
     assert_eq!(config.admin.key.reveal().len(), "adm_".len() + 16 + 1 + 43);
     assert!(config.secrets.is_some());
+    assert!(config.signing.is_none(), "its record is not published yet");
+    assert_eq!(config.policies.unwrap().dir, folder.join("policies"));
     let mode = |name| {
         fs::metadata(folder.join(name))
             .unwrap()
@@ -48,7 +50,7 @@ fn the_folder_that_is_written_is_complete() {
             .mode()
             & 0o777
     };
-    for name in ["admin.key", "secrets.key", "tls/key.pem"] {
+    for name in ["admin.key", "secrets.key", "signing.key", "tls/key.pem"] {
         assert_eq!(mode(name), 0o600, "{name}");
     }
     assert_eq!((mode("data"), mode("tls")), (0o700, 0o700));

@@ -59,7 +59,7 @@ impl Generate {
         let signer = Signer::read(self.selector.clone(), &pem)
             .map_err(|fault| anyhow!("the new key cannot be used: it {fault}"))?;
         write(&self.out, &pem)?;
-        let published = records::of_new(&self.selector, &signer.record());
+        let published = records::of_new(&self.selector, &signer.record(), "<domain>");
         if self.json {
             let mut value = published.json();
             value["file"] = json!(self.out);
@@ -78,7 +78,8 @@ impl Generate {
     }
 }
 
-fn p256() -> Result<String> {
+/// A fresh key on P-256, as PKCS#8 in PEM.
+pub(in crate::cli) fn p256() -> Result<String> {
     let random = SystemRandom::new();
     let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
         .map_err(|_| anyhow!("the system gives no random numbers"))?;

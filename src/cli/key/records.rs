@@ -13,7 +13,7 @@ const LONGEST: usize = 255;
 const DAYS: u64 = crate::protocol::signature::OLDEST.as_secs() / 86_400;
 
 /// What is to stand in the DNS.
-pub(super) struct Published {
+pub(in crate::cli) struct Published {
     /// Name and value.
     records: Vec<(String, String)>,
     /// Names of records that must stay.
@@ -36,16 +36,16 @@ pub(super) fn of(signing: &Signing, domains: &[Domain]) -> Published {
     }
 }
 
-/// A record for a domain that is not named yet.
-pub(super) fn of_new(selector: &Selector, key: &KeyRecord) -> Published {
+/// A record for one domain; `<domain>` where that is not named yet.
+pub(in crate::cli) fn of_new(selector: &Selector, key: &KeyRecord, domain: &str) -> Published {
     Published {
-        records: vec![(format!("{selector}._amtpkey.<domain>"), key.to_string())],
+        records: vec![(format!("{selector}._amtpkey.{domain}"), key.to_string())],
         keep: Vec::new(),
     }
 }
 
 impl Published {
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let ttl = RECORD_TTL.as_secs();
         let mut text = String::new();
         for (name, value) in &self.records {
