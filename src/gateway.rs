@@ -335,6 +335,10 @@ impl Parts<'_> {
                 config.delivery.path,
             )
             .with_admission(self.admission.clone());
+        let intake = match &config.signing {
+            Some(_) => intake.that_signs(),
+            None => intake,
+        };
         let (express, offers) = Express::channel();
         (intake.with_express(express), offers)
     }

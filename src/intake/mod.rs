@@ -12,6 +12,7 @@ mod bounce;
 mod express;
 mod identities;
 mod made;
+mod making;
 mod receipt;
 mod recipients;
 mod refusal;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
-pub use receipt::{Receipt, Received, Taken};
+pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
@@ -86,6 +87,8 @@ pub struct Intake {
     policies: Option<Policies>,
     schemas: Option<Schemas>,
     audit: Option<Audit>,
+    /// Whether what goes to other domains is signed.
+    signs: bool,
     /// The path of what no rule says otherwise of.
     path: DeliveryPath,
     express: Option<Express>,
@@ -124,56 +127,13 @@ impl Intake {
             policies: None,
             schemas: None,
             audit: None,
+            signs: false,
             path: DeliveryPath::Durable,
             express: None,
             admission: None,
             clock,
             metrics,
         }
-    }
-
-    /// Lets foreign senders be believed that `senders` vouches for.
-    #[must_use]
-    pub fn with_sender_check(mut self, senders: SenderCheck) -> Self {
-        self.senders = Some(senders);
-        self
-    }
-
-    /// Asks these policies and schemas; without a rule for it, a message takes `path`.
-    #[must_use]
-    pub fn with_rules(mut self, policies: Policies, schemas: Schemas, path: DeliveryPath) -> Self {
-        self.policies = Some(policies);
-        self.schemas = Some(schemas);
-        self.path = path;
-        self
-    }
-
-    /// Writes down what is doubtful.
-    #[must_use]
-    pub fn with_audit(mut self, audit: Audit) -> Self {
-        self.audit = Some(audit);
-        self
-    }
-
-    /// Counts what each sender hands in.
-    #[must_use]
-    pub fn with_rates(mut self, rates: SenderRates) -> Self {
-        self.rates = Some(rates);
-        self
-    }
-
-    /// Offers submissions to the queue before they are on disk.
-    #[must_use]
-    pub fn with_express(mut self, express: Express) -> Self {
-        self.express = Some(express);
-        self
-    }
-
-    /// Takes no more than `admission` lets in.
-    #[must_use]
-    pub fn with_admission(mut self, admission: Admission) -> Self {
-        self.admission = Some(admission);
-        self
     }
 
     /// How long a delivery is tried.
@@ -282,6 +242,7 @@ impl Intake {
         if origin == Origin::Peer {
             Box::pin(self.note_bounce(&acceptance.envelope)).await?;
         }
+        let signing = self.signing(&acceptance);
         let addresses = acceptance
             .recipients
             .iter()
@@ -296,6 +257,7 @@ impl Intake {
             believed,
             request_id,
             addresses,
+            signing,
             way: Way::Early(Vec::new()),
         };
         let way = match early {

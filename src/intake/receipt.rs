@@ -13,6 +13,17 @@ pub struct Receipt {
     pub message_id: MessageId,
     /// One entry a recipient, in the order the sender wrote them.
     pub recipients: Vec<Received>,
+    /// Whether other domains get it signed.
+    pub signing: Signing,
+}
+
+/// Whether other domains get a message signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// As everything that can be, or nothing goes to other domains.
+    Usual,
+    /// It holds a number that cannot be signed: it goes as it is, unsigned.
+    Impossible,
 }
 
 /// What became of one recipient.
@@ -36,6 +47,7 @@ pub struct Taken {
     pub(super) believed: bool,
     pub(super) request_id: String,
     pub(super) addresses: Vec<Address>,
+    pub(super) signing: Signing,
     pub(super) way: Way,
 }
 
@@ -81,7 +93,11 @@ impl Taken {
             request.id = self.request_id,
             "accepted"
         );
-        told(&self.store, message_id, self.addresses, fates).await
+        let receipt = told(&self.store, message_id, self.addresses, fates).await?;
+        Ok(Receipt {
+            signing: self.signing,
+            ..receipt
+        })
     }
 }
 
@@ -131,5 +147,6 @@ async fn told(
     Ok(Receipt {
         message_id,
         recipients,
+        signing: Signing::Usual,
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Intake, Refusal, refuse_if_none_is_left};
+use super::{Intake, Refusal, Signing, refuse_if_none_is_left};
 use crate::auth::audit::{Event, Outcome};
 use crate::config::{DeliveryPath, UnknownSchemas};
 use crate::envelope::{Envelope, Origin, VerificationResult};
@@ -15,6 +15,7 @@ use crate::policy::{
     Action, CertificateStanding, Direction, Directions, Ordering, PayloadStanding, Question,
     SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
 };
+use crate::protocol::signature::signable;
 use crate::protocol::{ErrorCode, Message, is_jwe};
 use crate::schema::Judgement;
 use crate::store::{Acceptance, Begin, Order, Plan, Planned, Terms};
@@ -110,6 +111,18 @@ impl Intake {
         match self.is_local(planned.address.domain()) {
             true => taken.into(),
             false => taken | Direction::Outbound,
+        }
+    }
+
+    /// Whether a message of ours to other domains can be signed.
+    pub(super) fn signing(&self, acceptance: &Acceptance) -> Signing {
+        let leaves = |planned: &Planned| !self.is_local(planned.address.domain());
+        let asked = self.signs
+            && acceptance.envelope.origin == Origin::Submission
+            && acceptance.recipients.iter().any(leaves);
+        match asked && !signable(acceptance.envelope.message.raw()) {
+            true => Signing::Impossible,
+            false => Signing::Usual,
         }
     }
 

@@ -99,8 +99,14 @@ fn a_broken_policy_is_a_fault_of_its_folder_with_its_place() {
     let file = folder.path("policies/zz.yaml");
     fs::write(&file, "version: \"1.0\"\nrules:\n  - action: alow\n").unwrap();
     let (key, text, at) = folder.fault();
-    assert_eq!((key.as_str(), at.as_str()), ("policies.dir", "dir: policies"));
-    assert!(text.contains("zz.yaml:3") && text.contains("alow"), "{text}");
+    assert_eq!(
+        (key.as_str(), at.as_str()),
+        ("policies.dir", "dir: policies")
+    );
+    assert!(
+        text.contains("zz.yaml:3") && text.contains("alow"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::extract::{Caller, Came, Gate, Known, MessageBody, Params, invalid_fie
 use super::view::{StatusView, full_message};
 use crate::auth::Presented;
 use crate::envelope::Principal;
-use crate::intake::{Arrival, Receipt, Received, VERIFICATION};
+use crate::intake::{Arrival, Receipt, Received, Signing, VERIFICATION};
 use crate::live::{Asked, Replied, wait_for_reply};
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, MessageStatus};
 use crate::store::{ListQuery, Party, Tracked, party_hash};
@@ -31,6 +31,9 @@ pub(super) struct ReceiptView {
     message_id: String,
     status: &'static str,
     recipients: Vec<ReceivedView>,
+    /// Only where a message to other domains cannot be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<Box<RawValue>>,
 }
@@ -63,6 +66,7 @@ impl ReceiptView {
                 .into_iter()
                 .map(ReceivedView::from)
                 .collect(),
+            signed: (receipt.signing == Signing::Impossible).then_some(false),
             reply: None,
         }
     }
