@@ -65,7 +65,16 @@ impl Guesses {
     /// # Errors
     /// [`TooMany`]: tell it that instead.
     pub async fn wrong(&self, client: IpAddr) -> Result<(), TooMany> {
-        if self.0.limiter.check_key(&network_of(client)).is_ok() {
+        self.wrong_at_once(client, NonZeroU32::MIN).await
+    }
+
+    /// The same of so many wrong things in one request.
+    ///
+    /// # Errors
+    /// [`TooMany`]: tell it that instead.
+    pub async fn wrong_at_once(&self, client: IpAddr, count: NonZeroU32) -> Result<(), TooMany> {
+        let checked = self.0.limiter.check_key_n(&network_of(client), count);
+        if matches!(checked, Ok(Ok(()))) {
             return Ok(());
         }
         let Ok(_place) = self.0.waiting.try_acquire() else {

@@ -1,5 +1,6 @@
 //! The parts of a gateway in this process, put together as the daemon does, without listeners.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amtpd::admission::{Admission, AdmissionRules};
-use amtpd::auth::{Activity, Authenticator};
+use amtpd::auth::audit::Audit;
+use amtpd::auth::{Activity, Authenticator, Guesses, SenderRates};
 use amtpd::clock::Clock;
-use amtpd::config::Database;
+use amtpd::config::{Database, DeliveryPath, Rate};
 use amtpd::discovery::Discovery;
 use amtpd::endpoint::http::edge::Edge;
 use amtpd::endpoint::http::rate::AddressRate;
@@ -18,8 +20,10 @@ use amtpd::endpoint::http::{self, AdminGate, Api, Door, Health};
 use amtpd::events::Events;
 use amtpd::intake::{Express, Intake, LocalNames, Rules};
 use amtpd::net::HickoryResolver;
+use amtpd::policy::Policies;
 use amtpd::protocol::{Advertisement, Domain, GatewayUrl, Limits};
 use amtpd::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Transports};
+use amtpd::schema::{SchemaOptions, Schemas};
 use amtpd::store::{self, Space, Store, StoreError, StoreOptions};
 use amtpd::telemetry::{Board, Metrics};
 use amtpd::tls::TlsIdentity;
@@ -82,7 +86,8 @@ impl Gateway {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let committer = tasks.spawn(committer.run(stop.clone()));
         let space = Space::watch(Some(folder.to_owned()), 0, tools.metrics.clone())?;
-        let intake = tools.intake((store.clone(), space.clone()))?;
+        let judges = tools.judges(&store).await?;
+        let intake = tools.intake((store.clone(), space.clone()), judges.clone())?;
         let health = Health::new(
             (store.clone(), space),
             identity(folder)?,
@@ -90,7 +95,8 @@ impl Gateway {
             tools.clock.clone(),
             stop.clone(),
         );
-        let api = tools.api(intake.clone(), store.clone(), stop.clone())?;
+        let stored = (store.clone(), judges);
+        let api = tools.api(intake.clone(), stored, stop.clone())?;
         let router = http::router(api, health, Door::Public);
         Ok(Self {
             router: tools.around(router),
@@ -189,17 +195,48 @@ impl Tools {
         }))
     }
 
-    fn intake(&self, stored: (Store, Space)) -> Result<Intake> {
+    /// What the daemon asks of every message, without rules and schemas of an operator.
+    async fn judges(&self, store: &Store) -> Result<(Policies, Schemas)> {
+        let (clock, metrics) = (self.clock.clone(), &self.metrics);
+        let counters = metrics.policies().clone();
+        let policies = Policies::load(None, vec![domain()?], clock.clone(), counters)
+            .map_err(|faults| anyhow::anyhow!("{faults}"))?;
+        let options = SchemaOptions::default();
+        let schemas = Schemas::open(options, store.clone(), clock, metrics).await?;
+        Ok((policies, schemas))
+    }
+
+    fn intake(
+        &self,
+        stored: (Store, Space),
+        (policies, schemas): (Policies, Schemas),
+    ) -> Result<Intake> {
         let rules = Rules {
             limits: Limits::default(),
             give_up: 24 * HOUR,
         };
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
-        Ok(Intake::new(stored, self.names()?, rules, clock, metrics))
+        let many = Rate {
+            count: NonZeroU32::MAX,
+            period: Duration::from_secs(1),
+        };
+        let tiers = BTreeMap::new();
+        let rates = SenderRates::new((&many, &many), &tiers, clock.clone());
+        let intake = Intake::new(stored, self.names()?, rules, clock, metrics);
+        Ok(intake
+            .with_rates(rates)
+            .with_rules(policies, schemas, DeliveryPath::Durable))
     }
 
-    fn api(&self, intake: Intake, store: Store, draining: CancellationToken) -> Result<Api> {
+    fn api(
+        &self,
+        intake: Intake,
+        (store, judges): (Store, (Policies, Schemas)),
+        draining: CancellationToken,
+    ) -> Result<Api> {
         let clock = &self.clock;
+        // Nothing is denied here: nobody writes what it is handed.
+        let (audit, _auditor) = Audit::new(store.clone(), clock.clone(), "main".to_owned());
         let activity = Activity::default();
         // Never asked: nothing here comes from a stranger.
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
@@ -223,6 +260,11 @@ impl Tools {
             node: uuid::Uuid::nil(),
             discovery: Discovery::new(Arc::new(resolver), clock.clone(), self.metrics.clone()),
             published: Arc::new(Advertisement::of_gateway(gateway, &["batch"])),
+            policies: judges.0,
+            schemas: judges.1,
+            audit,
+            guesses: Guesses::new(clock.clone()),
+            tiers: Arc::default(),
         })
     }
 

@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::Shared;
 use super::error::ApiError;
 use super::extract::{Caller, Came, Gate, invalid_field};
-use super::messages::{ReceiptView, arrival};
+use super::messages::{ReceiptView, arrival, is_about_nobody, slow};
+use crate::auth::Presented;
 use crate::intake::{Refusal, Taken, VERIFICATION};
 use crate::protocol::{ErrorBody, ErrorCode};
 
@@ -83,6 +84,10 @@ pub(super) async fn post(
         }
         let arrival = arrival(&came, presented.clone(), (raw, verify_by));
         taken.push(api.intake.begin(arrival, came.entry.take()).await);
+    }
+    if !matches!(presented, Presented::Principal(_)) {
+        let unknown = taken.iter().filter(|line| is_about_nobody(line)).count();
+        slow(&api, came.remote, unknown).await?;
     }
     let mut answer = Vec::with_capacity(256 * taken.len());
     for line in taken {

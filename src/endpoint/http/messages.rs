@@ -1,5 +1,7 @@
 //! `/v1/messages`: submission and relay, status, listing, cancelling (AMTP 1.0, sections 5.2, 12.1).
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::Json as Answer;
@@ -17,7 +19,7 @@ use super::extract::{Caller, Came, Gate, Known, MessageBody, Params, invalid_fie
 use super::view::{StatusView, full_message};
 use crate::auth::Presented;
 use crate::envelope::Principal;
-use crate::intake::{Arrival, Receipt, Received, Signing, VERIFICATION};
+use crate::intake::{Arrival, Receipt, Received, Refusal, Signing, Taken, VERIFICATION};
 use crate::live::{Asked, Replied, wait_for_reply};
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, MessageStatus};
 use crate::store::{ListQuery, Party, Tracked, party_hash};
@@ -99,8 +101,13 @@ pub(super) async fn post(
     let wait = params.span("wait", LONGEST_WAIT)?.unwrap_or_default();
     let acknowledge = params.number("ack", 0..=1, 0)? == 1;
     let verify_by = api.clock.monotonic() + VERIFICATION;
+    let stranger = !matches!(presented, Presented::Principal(_));
     let arrival = arrival(&came, presented, (raw, verify_by));
-    let taken = api.intake.begin(arrival, came.entry.take()).await?;
+    let begun = api.intake.begin(arrival, came.entry.take()).await;
+    if stranger && is_about_nobody(&begun) {
+        Box::pin(slow(&api, came.remote, 1)).await?;
+    }
+    let taken = begun?;
     let (sender, may_wait) = (taken.sender().clone(), taken.is_believed());
     let receipt = taken.receipt().await?;
     let asked = Asked {
@@ -129,6 +136,20 @@ pub(super) async fn post(
     view.status = "delivered";
     view.reply = Some(full_message(&replied.stored, &[])?);
     Ok((StatusCode::OK, Answer(view)).into_response())
+}
+
+/// Whether it was refused because nobody has the address.
+pub(super) fn is_about_nobody(begun: &Result<Taken, Refusal>) -> bool {
+    matches!(begun, Err(refusal) if refusal.code == ErrorCode::AgentUnknown)
+}
+
+/// Who tries addresses one after the other waits.
+pub(super) async fn slow(api: &Api, remote: IpAddr, unknown: usize) -> Result<(), ApiError> {
+    let Some(unknown) = u32::try_from(unknown).ok().and_then(NonZeroU32::new) else {
+        return Ok(());
+    };
+    let waited = api.guesses.wrong_at_once(remote, unknown).await;
+    waited.map_err(|many| ApiError::new(ErrorCode::RateLimitExceeded).retry_after(many.retry_after))
 }
 
 /// Takes the reply out of the inbox of a local sender: it was handed over already.
