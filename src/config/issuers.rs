@@ -22,7 +22,7 @@ pub(super) const TABLE: Section = Section {
     name: "auth.issuers",
     about: &[
         "Whose tokens (JWT, OpenID Connect) are believed beside our own. Each key is a domain of the issuer, by",
-        "which logs and metrics name it. See [security](security.md).",
+        "which logs and metrics name it.",
     ],
     keys: &[],
 };
