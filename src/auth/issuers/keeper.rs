@@ -113,6 +113,13 @@ impl Keeper {
         state.find(id, algorithm, self.0.clock.monotonic())
     }
 
+    /// Waits until the issuer was asked so often.
+    #[cfg(test)]
+    pub(super) async fn asked(&self, times: u64) {
+        let mut seen = self.0.state.subscribe();
+        drop(seen.wait_for(|state| state.attempts >= times).await);
+    }
+
     /// Keeps the keys fresh until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut by_token = false;
