@@ -10,6 +10,7 @@
 
 mod claims;
 mod fetch;
+pub mod fuzzing;
 mod keeper;
 mod keys;
 

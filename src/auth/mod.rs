@@ -29,6 +29,8 @@ use rustls_pki_types::CertificateDer;
 pub use activity::Activity;
 pub use agent_certificates::AgentCertificates;
 pub use guesses::Guesses;
+#[doc(hidden)]
+pub use issuers::fuzzing;
 pub use issuers::{Issuers, Keeper};
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
 pub use permission::{Access, Denial, Permission};

@@ -448,7 +448,7 @@ impl Shower {
             time: Duration::from_secs(10),
         };
         let answer = self.client.send(request.body(body).unwrap(), limits).await;
-        answer.unwrap().status()
+        answer.unwrap().status
     }
 
     async fn inbox(&self, agent: &Agent, header: (&str, &str)) -> StatusCode {
