@@ -40,7 +40,7 @@ const SHA256: [u8; 19] = [
 
 /// A key of the issuer.
 enum Key {
-    Ec(&'static str, EcdsaKeyPair),
+    Ec(&'static str, Box<EcdsaKeyPair>),
     Rsa(&'static str, Box<rsa::RsaPrivateKey>),
 }
 
@@ -53,7 +53,7 @@ impl Key {
         let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
         let private = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random);
-        Self::Ec(id, pair.unwrap())
+        Self::Ec(id, Box::new(pair.unwrap()))
     }
 
     fn jwk(&self) -> Value {
@@ -409,6 +409,9 @@ impl Resolver for Here {
     }
 }
 
+/// No header.
+const NONE: (&str, &str) = ("", "");
+
 /// A client that shows a certificate.
 struct Shower {
     client: GuardedClient,
@@ -468,98 +471,109 @@ impl Shower {
     }
 }
 
+/// A gateway that believes an authority of clients, and two agents.
+struct Certified {
+    folder: TempDir,
+    ca: Ca,
+    daemon: Daemon,
+    alice: Agent,
+    bob: Agent,
+}
+
+impl Certified {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Ca::new(folder.path());
+        let believed = shown(ca.pem_path());
+        let daemon = Daemon::start(&[
+            ("AMTPD__TLS__CLIENT_CA_FILE", &believed),
+            ("AMTPD__LISTEN__TRUSTED_PROXIES", "[127.0.0.1]"),
+        ])
+        .await;
+        Self {
+            folder,
+            ca,
+            alice: daemon.agent("alice").await,
+            bob: daemon.agent("bob").await,
+            daemon,
+        }
+    }
+
+    fn showing(&self, issued: &Issued) -> Shower {
+        Shower::new(&self.daemon, issued)
+    }
+
+    /// Somebody with a good certificate of this name.
+    fn named(&self, name: SanType) -> Shower {
+        self.showing(&self.ca.issue_client(&[name], self.folder.path()))
+    }
+}
+
+fn mail(address: &str) -> SanType {
+    SanType::Rfc822Name(address.try_into().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_its_agents_credential_and_nobody_elses() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ca, other) = (Ca::new(folder.path()), Ca::other(folder.path()));
-    let believed = shown(ca.pem_path());
-    let daemon = Daemon::start(&[
-        ("AMTPD__TLS__CLIENT_CA_FILE", &believed),
-        ("AMTPD__LISTEN__TRUSTED_PROXIES", "[127.0.0.1]"),
-    ])
-    .await;
-    let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
-    let mail = SanType::Rfc822Name(alice.address.as_str().try_into().unwrap());
+    let world = Certified::new().await;
+    let (alice, bob, folder) = (&world.alice, &world.bob, world.folder.path());
     let uri = SanType::URI(format!("amtp:alice@{DOMAIN}").try_into().unwrap());
-    let named = |names: &[SanType]| Shower::new(&daemon, &ca.issue_client(names, folder.path()));
-    let none = ("", "");
-    for names in [[mail.clone()], [uri.clone()]] {
-        let shower = named(&names);
-        for (sender, expected) in [
-            (&alice, StatusCode::ACCEPTED),
-            (&bob, StatusCode::FORBIDDEN),
-        ] {
+    for name in [mail(&alice.address), uri] {
+        let shower = world.named(name.clone());
+        for (sender, expected) in [(alice, StatusCode::ACCEPTED), (bob, StatusCode::FORBIDDEN)] {
             let body = json!({"sender": sender.address, "recipients": [bob.address], "payload": 1});
-            let sent = shower.call(Method::POST, "/v1/messages", none, &body);
-            assert_eq!(sent.await, expected, "{names:?}");
+            let sent = shower.call(Method::POST, "/v1/messages", NONE, &body);
+            assert_eq!(sent.await, expected, "{name:?}");
         }
-        assert_eq!(shower.inbox(&alice, none).await, StatusCode::OK);
-        assert_eq!(shower.inbox(&bob, none).await, StatusCode::FORBIDDEN);
+        assert_eq!(shower.inbox(alice, NONE).await, StatusCode::OK);
+        assert_eq!(shower.inbox(bob, NONE).await, StatusCode::FORBIDDEN);
     }
-    let shower = named(&[mail.clone()]);
-    let bearer = format!("Bearer {}", bob.key);
-    for (agent, header, expected, why) in [
-        (
-            &bob,
-            ("authorization", bearer.as_str()),
-            StatusCode::OK,
-            "a key goes first",
-        ),
-        (
-            &alice,
-            ("authorization", bearer.as_str()),
-            StatusCode::FORBIDDEN,
-            "and alone",
-        ),
-        (
-            &alice,
-            ("authorization", "Bearer x"),
-            StatusCode::UNAUTHORIZED,
-            "a wrong one too",
-        ),
-        (
-            &alice,
-            ("authorization", "Basic eDp5"),
-            StatusCode::UNAUTHORIZED,
-            "of any kind",
-        ),
-        (
-            &alice,
-            ("x-admin-key", "x"),
-            StatusCode::UNAUTHORIZED,
-            "an admin key too",
-        ),
-        (
-            &alice,
-            ("x-forwarded-for", "192.0.2.1"),
-            StatusCode::UNAUTHORIZED,
-            "a proxy's",
-        ),
-        (&alice, none, StatusCode::OK, "without all that it counts"),
-    ] {
-        let status = match expected {
-            StatusCode::UNAUTHORIZED => shower.sent(header).await,
-            _ => shower.inbox(agent, header).await,
-        };
-        assert_eq!(status, expected, "{why}");
-    }
-    let nobody = SanType::Rfc822Name(format!("nobody@{DOMAIN}").try_into().unwrap());
-    let stranger = Shower::new(&daemon, &other.issue_client(&[mail], folder.path()));
+    let other = Ca::other(folder).issue_client(&[mail(&alice.address)], folder);
     for (shower, why) in [
-        (stranger, "another authority"),
-        (named(&[nobody]), "no such agent"),
+        (world.showing(&other), "another authority"),
         (
-            Shower::new(&daemon, &ca.issue(&["localhost"], folder.path())),
+            world.named(mail(&format!("nobody@{DOMAIN}"))),
+            "no such agent",
+        ),
+        (world.named(mail("alice@elsewhere.test")), "not ours"),
+        (
+            world.showing(&world.ca.issue(&["localhost"], folder)),
             "a server's",
         ),
     ] {
-        assert_eq!(shower.sent(none).await, StatusCode::UNAUTHORIZED, "{why}");
+        assert_eq!(shower.sent(NONE).await, StatusCode::UNAUTHORIZED, "{why}");
     }
-    assert_eq!(shower.sent(none).await, StatusCode::OK);
+    let shower = world.named(mail(&alice.address));
+    assert_eq!(shower.sent(NONE).await, StatusCode::OK);
     let path = format!("/v1/admin/agents/{}", alice.address);
-    let (status, answer) = daemon
-        .admin(Method::PATCH, &path, Some(json!({"active": false})))
-        .await;
+    let form = Some(json!({"active": false}));
+    let (status, answer) = world.daemon.admin(Method::PATCH, &path, form).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    assert_eq!(shower.sent(none).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(shower.sent(NONE).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_counts_only_where_nothing_else_is_shown_and_no_proxy_named_the_client() {
+    let world = Certified::new().await;
+    let shower = world.named(mail(&world.alice.address));
+    let bearer = format!("Bearer {}", world.bob.key);
+    let key = ("authorization", bearer.as_str());
+    assert_eq!(shower.inbox(&world.bob, key).await, StatusCode::OK);
+    assert_eq!(shower.inbox(&world.alice, key).await, StatusCode::FORBIDDEN);
+    for header in [
+        ("authorization", "Bearer x"),
+        ("authorization", "Bearer eyJ.eyJ.x"),
+        ("authorization", "Basic eDp5"),
+        ("authorization", ""),
+        ("x-admin-key", "x"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.1"),
+    ] {
+        assert_eq!(
+            shower.sent(header).await,
+            StatusCode::UNAUTHORIZED,
+            "{header:?}"
+        );
+    }
+    assert_eq!(shower.sent(NONE).await, StatusCode::OK);
 }

@@ -462,11 +462,13 @@ async fn who_asks_waits_five_seconds_and_no_longer() {
     assert!(world.is_good(&world.token(&pair)).await);
 }
 
+type Change<'a> = &'a dyn Fn(&mut Says);
+
 #[tokio::test]
 async fn an_answer_that_is_not_what_it_should_be_is_not_taken() {
     let pair = Pair::new("k1");
     let many: Vec<Value> = (0..101).map(|_| pair.jwk()).collect();
-    let changes: [(&str, &dyn Fn(&mut Says)); 9] = [
+    let changes: [(&str, Change<'_>); 9] = [
         ("malformed", &|it| {
             it.configuration["issuer"] = json!("https://evil.test")
         }),
