@@ -143,7 +143,8 @@ impl Gateway {
         let early = config.delivery.path == DeliveryPath::Immediate || config.policies.is_some();
         let mut members = Members::new(&store, &clock, &board, early);
         let tools = (&store, &clock);
-        let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node);
+        let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
+            .with_others(config, (&clock, &metrics), &outgoing)?;
         let (intake, offers) = parts.intake(&credentials);
         let share = members.share.clone();
         let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));

@@ -125,14 +125,17 @@ pub(super) fn verify(
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation);
-    let claims = decoded
-        .map_err(|error| match error.kind() {
-            ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => TokenFault::Algorithm,
-            ErrorKind::InvalidSignature | ErrorKind::InvalidKeyFormat => TokenFault::Signature,
-            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenFault::Purpose,
-            _ => TokenFault::Form,
-        })?
-        .claims;
+    let decoded = decoded.map_err(|error| match error.kind() {
+        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => TokenFault::Algorithm,
+        ErrorKind::InvalidSignature | ErrorKind::InvalidKeyFormat => TokenFault::Signature,
+        ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenFault::Purpose,
+        _ => TokenFault::Form,
+    })?;
+    // No extension is known here, and these must be understood (RFC 7515, section 4.1.11).
+    if decoded.header.crit.is_some() {
+        return Err(TokenFault::Form);
+    }
+    let claims = decoded.claims;
     let skew = i64::try_from(demands.skew.as_secs()).unwrap_or(i64::MAX);
     let now = demands.now.as_millis() / 1_000;
     let over = claims.exp.saturating_add(skew) <= now;

@@ -4,12 +4,15 @@
 //!   bits, the row holds only the SHA-256 of the whole key, and the comparison takes the same
 //!   time wherever the difference is. The key of one who runs the gateway is `sk_<id>_<secret>`.
 //! - The admin key is read from a file at start.
-//! - A token stands for an API key for a short time ([`Tokens`]).
+//! - A token stands for an API key for a short time ([`Tokens`]), or is another issuer's ([`Issuers`]).
+//! - Where nothing is shown, a client certificate may be an agent's ([`AgentCertificates`]).
 //! - What is wrong with a credential is never told: unknown, ended, revoked and mistyped look alike.
 
 mod activity;
+mod agent_certificates;
 pub mod audit;
 mod guesses;
+mod issuers;
 mod jwt;
 mod key;
 mod names;
@@ -21,8 +24,14 @@ mod verify;
 
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+
 pub use activity::Activity;
+pub use agent_certificates::AgentCertificates;
 pub use guesses::Guesses;
+#[doc(hidden)]
+pub use issuers::fuzzing;
+pub use issuers::{Issuers, Keeper};
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
 pub use permission::{Access, Denial, Permission};
 pub use rates::{OverRate, SenderRates};
@@ -31,8 +40,9 @@ pub use verify::{SenderCheck, Whence};
 
 use crate::clock::Clock;
 use crate::envelope::{Principal, Role, Scopes};
-use crate::protocol::Address;
+use crate::protocol::{Address, AgentName, Domain};
 use crate::store::{ApiKey, EnrolmentToken, Store, StoreError};
+use issuers::Bearer;
 
 /// The name of the admin key of the configuration in the audit log.
 const ADMIN: &str = "admin-key";
@@ -56,6 +66,8 @@ pub struct Authenticator {
     activity: Activity,
     admin: Arc<[[u8; 32]]>,
     tokens: Option<Tokens>,
+    issuers: Option<Issuers>,
+    certificates: Option<AgentCertificates>,
 }
 
 impl Authenticator {
@@ -76,6 +88,8 @@ impl Authenticator {
             activity,
             admin,
             tokens: None,
+            issuers: None,
+            certificates: None,
         }
     }
 
@@ -84,6 +98,26 @@ impl Authenticator {
     pub fn with_tokens(mut self, tokens: Option<Tokens>) -> Self {
         self.tokens = tokens;
         self
+    }
+
+    /// Takes tokens of other issuers too.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Issuers) -> Self {
+        self.issuers = Some(issuers);
+        self
+    }
+
+    /// Takes client certificates of agents too.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Option<AgentCertificates>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// The other issuers, where there are any.
+    #[must_use]
+    pub const fn issuers(&self) -> Option<&Issuers> {
+        self.issuers.as_ref()
     }
 
     /// What makes tokens, where it is on.
@@ -181,16 +215,72 @@ impl Authenticator {
         }))
     }
 
+    /// Whose client certificate this is, the client's own one first; nothing if it is no agent's. The
+    /// possession of its key is proven.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn certificate(
+        &self,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<Presented, StoreError> {
+        let certificates = self.certificates.as_ref();
+        let Some(found) = certificates.and_then(|it| it.find(chain)) else {
+            return Ok(Presented::Nothing);
+        };
+        let credential = (Scopes::ALL, format!("cert:{}", found.serial));
+        let agent = self.named((&found.domain, &found.name), credential).await?;
+        Ok(agent.map_or(Presented::Nothing, Presented::Principal))
+    }
+
+    /// The agent of a name, if it is there and active, with a credential that is no key.
+    async fn named(
+        &self,
+        (domain, name): (&Domain, &AgentName),
+        (scopes, key_id): (Scopes, String),
+    ) -> Result<Option<Principal>, StoreError> {
+        let found = self.store.find_agent(domain, name).await?;
+        Ok(found.filter(|agent| agent.active).map(|agent| {
+            self.activity.note(agent.id, self.clock.now());
+            Principal::Agent {
+                id: agent.id,
+                address: agent.address.clone(),
+                key_id,
+                scopes,
+                tier: None,
+            }
+        }))
+    }
+
+    /// A token of ours, or of another issuer.
     async fn token(&self, credential: &str) -> Result<Presented, StoreError> {
         let ours = self.tokens.as_ref().and_then(|it| it.read(credential));
         let Some(ticket) = ours else {
-            return Ok(Presented::Invalid);
+            return self.foreign_token(credential).await;
         };
         let key = self.store.find_key(&ticket.key).await?;
         match key.filter(|key| self.is_good(key)) {
             Some(key) => self.agent(&key, ticket.scopes),
             None => Ok(Presented::Invalid),
         }
+    }
+
+    async fn foreign_token(&self, credential: &str) -> Result<Presented, StoreError> {
+        let bearer = match &self.issuers {
+            Some(issuers) => issuers.read(credential).await,
+            None => None,
+        };
+        let principal = match bearer {
+            None => None,
+            Some(Bearer::Staff { name, role }) => Some(Principal::Staff { name, role }),
+            Some(Bearer::Agent {
+                domain,
+                name,
+                scopes,
+                key_id,
+            }) => self.named((&domain, &name), (scopes, key_id)).await?,
+        };
+        Ok(principal.map_or(Presented::Invalid, Presented::Principal))
     }
 
     /// The enrolment token behind this credential, if it is still good.

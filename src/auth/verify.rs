@@ -30,7 +30,7 @@ use crate::protocol::signature::{self, SignatureFault};
 use crate::protocol::{Domain, KeyRecord, Message, Selector, SignatureObject};
 use crate::telemetry::Metrics;
 use crate::tls::ClientChains;
-use certificate::CertificateCheck;
+pub(super) use certificate::CertificateCheck;
 
 /// How often quiet clients are forgotten.
 const EVERY: Duration = Duration::from_secs(10);

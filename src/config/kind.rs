@@ -10,6 +10,7 @@ use super::reading::Reading;
 
 mod facts;
 mod files;
+mod issuers;
 mod names;
 mod schemas;
 
@@ -21,6 +22,7 @@ pub(super) use files::{
     AuthorityFile, CertificateFile, Credential, DatabaseUrl, Folder, PrivateKeyFile, SealingKey,
     SecretFile, SigningKey,
 };
+pub(super) use issuers::{AlgorithmName, ClaimText, ExactUrl};
 pub(super) use names::{
     Agent, AgentRef, DomainName, Listener, NameServer, Network, SelectorName, Url,
 };

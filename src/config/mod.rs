@@ -23,6 +23,7 @@ mod document;
 mod environment;
 mod fault;
 mod features;
+mod issuers;
 mod kind;
 mod limits;
 mod listen;
@@ -58,6 +59,7 @@ pub use dns::Dns;
 pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
+pub use issuers::Issuer;
 pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
 pub use limits::Limits;
 pub use listen::Listen;
@@ -90,7 +92,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 20] = [
+const SECTIONS: [&Section; 23] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -103,6 +105,9 @@ const SECTIONS: [&Section; 20] = [
     &Secrets::TABLE,
     &Signing::TABLE,
     &Admin::TABLE,
+    &issuers::AUTH,
+    &issuers::TABLE,
+    &Issuer::TABLE,
     &Policies::TABLE,
     &Schemas::TABLE,
     &Delivery::TABLE,
@@ -144,6 +149,8 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// Whose tokens are believed beside our own.
+    pub issuers: BTreeMap<Domain, Issuer>,
     /// What may pass; without it the usual policy holds.
     pub policies: Option<Policies>,
     /// What payloads are checked against.
@@ -207,6 +214,7 @@ impl Config {
             Some(None)
         };
         let admin = Admin::read(reading);
+        let issuers = issuers::read(reading);
         let policies = if reading.has(&Policies::TABLE) {
             Policies::read(reading).map(Some)
         } else {
@@ -233,6 +241,9 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        if let Some(issuers) = &issuers {
+            issuers::check(issuers, &names.gateway_url, reading);
+        }
         let ours = |domain: &&Domain| names.domains.contains(domain);
         for domain in peers.iter().flat_map(BTreeMap::keys).filter(ours) {
             let text = "is a domain of this gateway, and so no peer; remove it";
@@ -254,6 +265,7 @@ impl Config {
             secrets: secrets?,
             signing: signing?,
             admin: admin?,
+            issuers: issuers?,
             policies: policies?,
             schemas: schemas?,
             delivery: delivery?,

@@ -21,5 +21,7 @@ section! {
         webhooks: Vec<IpNet> as List<Network> = "[]",
         /// Ranges that registries of schemas may be in.
         schemas: Vec<IpNet> as List<Network> = "[]",
+        /// Ranges that issuers of tokens, and their keys, may be in.
+        oidc: Vec<IpNet> as List<Network> = "[]",
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod issuers;
 mod nested;
 mod peers;
 mod schemas;

@@ -18,7 +18,8 @@ section! {
         /// connects to peers and webhooks.
         trusted_ca_file: Option<PathBuf> as Optional<AuthorityFile>,
         /// Certificates of authorities in PEM that are believed of clients: who shows a certificate of theirs for a
-        /// domain, or for the host of its gateway, is believed to speak for that domain.
+        /// domain, or for the host of its gateway, is believed to speak for that domain, and one that names an
+        /// agent of ours is that agent's credential.
         client_ca_file: Option<PathBuf> as Optional<AuthorityFile>,
         /// The certificate chain in PEM that is shown to peers that ask for one. Needs `client_key_file`.
         client_cert_file: Option<PathBuf> as Optional<CertificateFile>,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::endless;
+use super::outgoing::Outgoing;
 use crate::auth::audit::{Audit, Auditor};
-use crate::auth::{Activity, Authenticator, Guesses, SenderRates, Tokens};
+use crate::auth::{Activity, Authenticator, Guesses, Issuers, SenderRates, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Stage;
+use crate::net::FileFault;
 use crate::store::{Sealer, Store};
+use crate::telemetry::Metrics;
 
 /// The name of the only chain of the audit log where one gateway owns the database.
 const ONLY_CHAIN: &str = "main";
@@ -56,6 +59,20 @@ impl Credentials {
         }
     }
 
+    /// Takes what others issue as well: tokens, and certificates of agents.
+    pub(super) fn with_others(
+        mut self,
+        config: &Config,
+        (clock, metrics): (&Clock, &Metrics),
+        outgoing: &Outgoing,
+    ) -> Result<Self, FileFault> {
+        let certificates = Outgoing::agent_certificates(config, clock)?;
+        let issuers = outgoing.issuers(config, clock, metrics);
+        self.auth = self.auth.with_issuers(issuers);
+        self.auth = self.auth.with_certificates(certificates);
+        Ok(self)
+    }
+
     /// Spawns what writes and what forgets. What is written last is that all others stopped.
     pub(super) fn spawn(self, (store, clock): (&Store, &Clock), last: &Stage, work: &Stage) {
         last.spawn("audit", endless(self.auditor.run(last.stop())));
@@ -67,6 +84,9 @@ impl Credentials {
         work.spawn("rates", endless(self.rates.run(work.stop())));
         if let Some(tokens) = self.auth.tokens() {
             work.spawn("tokens", endless(tokens.clone().run(work.stop())));
+        }
+        for keeper in self.auth.issuers().into_iter().flat_map(Issuers::keepers) {
+            work.spawn("issuer", endless(keeper.run(work.stop())));
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::auth::SenderCheck;
+use rustls::RootCertStore;
+
+use crate::auth::{AgentCertificates, Issuers, SenderCheck};
 use crate::clock::Clock;
 use crate::config::{Config, Peer};
 use crate::discovery::Discovery;
@@ -29,6 +31,7 @@ pub(super) struct Outgoing {
     webhooks: GuardedClient,
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
+    oidc: GuardedClient,
 }
 
 impl Outgoing {
@@ -60,6 +63,8 @@ impl Outgoing {
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
         let allowed = AddressFilter::allowing(&config.net.allow.schemas);
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
+        let allowed = AddressFilter::allowing(&config.net.allow.oidc);
+        let oidc = making.client(allowed, None, None, Kind::Oidc)?;
         Ok(Self {
             discovery,
             peers: PeerOptions { peers, others },
@@ -68,7 +73,29 @@ impl Outgoing {
                 Signing::new(signing.signer(), &config.domains, clock.clone(), metrics)
             }),
             schemas,
+            oidc,
         })
+    }
+
+    /// Whose tokens are believed beside our own.
+    pub(super) fn issuers(&self, config: &Config, clock: &Clock, metrics: &Metrics) -> Issuers {
+        Issuers::new(&config.issuers, &config.domains, &self.oidc, clock, metrics)
+    }
+
+    /// What reads certificates of agents, where there is an authority for clients.
+    pub(super) fn agent_certificates(
+        config: &Config,
+        clock: &Clock,
+    ) -> Result<Option<AgentCertificates>, FileFault> {
+        let Some(file) = &config.tls.client_ca_file else {
+            return Ok(None);
+        };
+        let chains = ClientChains::new(
+            authorities(std::slice::from_ref(file))?,
+            RootCertStore::empty(),
+        );
+        let domains = config.domains.clone();
+        Ok(Some(AgentCertificates::new(chains, domains, clock.clone())))
     }
 
     /// What finds out about foreign senders.
@@ -132,6 +159,7 @@ enum Kind {
     Peer,
     Webhook,
     Schemas,
+    Oidc,
 }
 
 struct Making<'a> {
@@ -177,6 +205,7 @@ impl Making<'_> {
             ),
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
+            Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
         };
         let client = GuardedClient::new(GuardOptions {
             resolver: self.resolver.clone(),

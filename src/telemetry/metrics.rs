@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
+use super::issuer_metrics::IssuerMetrics;
 use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use super::schema_metrics::SchemaMetrics;
@@ -136,6 +137,7 @@ struct Series {
     signatures: SignatureMetrics,
     policies: PolicyMetrics,
     schemas: SchemaMetrics,
+    issuers: IssuerMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -248,6 +250,7 @@ impl Metrics {
             signatures: SignatureMetrics::register(r),
             policies: PolicyMetrics::register(r),
             schemas: SchemaMetrics::register(r),
+            issuers: IssuerMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -305,6 +308,12 @@ impl Metrics {
     #[must_use]
     pub fn schemas(&self) -> &SchemaMetrics {
         &self.0.schemas
+    }
+
+    /// The series of issuers of tokens.
+    #[must_use]
+    pub fn issuers(&self) -> &IssuerMetrics {
+        &self.0.issuers
     }
 
     /// A request was refused with this code.

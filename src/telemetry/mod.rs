@@ -7,6 +7,7 @@
 
 mod admission_metrics;
 mod board;
+mod issuer_metrics;
 mod log;
 mod metrics;
 mod policy_metrics;
@@ -16,6 +17,7 @@ mod signature_metrics;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
+pub use issuer_metrics::IssuerMetrics;
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
 pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
 pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};

@@ -8,6 +8,7 @@ mod daemon;
 mod doctor;
 mod failing_disk;
 mod federation;
+mod issuers;
 mod layers;
 mod overload;
 mod quickstart;

@@ -19,14 +19,14 @@ type Known = Cache<([u8; 32], Purpose), (Timestamp, bool)>;
 
 /// Checks chains. Cloning is cheap; all clones remember together.
 #[derive(Clone)]
-pub(super) struct CertificateCheck {
+pub(in crate::auth) struct CertificateCheck {
     chains: Arc<ClientChains>,
     known: Known,
     clock: Clock,
 }
 
 impl CertificateCheck {
-    pub(super) fn new(chains: ClientChains, clock: Clock) -> Self {
+    pub(in crate::auth) fn new(chains: ClientChains, clock: Clock) -> Self {
         Self {
             chains: Arc::new(chains),
             known: Cache::new(MOST),
@@ -35,13 +35,18 @@ impl CertificateCheck {
     }
 
     /// Whether the chain is that of a client with this name, by an authority for clients.
-    pub(super) fn is_client(&self, chain: &[CertificateDer<'static>], name: &str) -> bool {
+    pub(in crate::auth) fn is_client(&self, chain: &[CertificateDer<'static>], name: &str) -> bool {
         covers(chain, name) && self.is_good(chain, Purpose::Client)
     }
 
     /// Whether the chain is that of the server with this name, by an authority we believe of servers.
-    pub(super) fn is_server(&self, chain: &[CertificateDer<'static>], name: &str) -> bool {
+    pub(in crate::auth) fn is_server(&self, chain: &[CertificateDer<'static>], name: &str) -> bool {
         covers(chain, name) && self.is_good(chain, Purpose::Server)
+    }
+
+    /// Whether the chain is that of a client, whatever its name, by an authority for clients.
+    pub(in crate::auth) fn is_some_client(&self, chain: &[CertificateDer<'static>]) -> bool {
+        self.is_good(chain, Purpose::Client)
     }
 
     fn is_good(&self, chain: &[CertificateDer<'static>], purpose: Purpose) -> bool {

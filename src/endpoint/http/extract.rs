@@ -53,7 +53,7 @@ pub(super) async fn authorised(parts: &Parts, api: &Shared) -> Result<Presented,
     if access.is_for_staff() && !api.admin.admits(api.door, client) {
         return Err(turned_away(parts, api, ("auth.address", ErrorCode::AccessDenied)).await);
     }
-    let presented = presented(&parts.headers, &api.auth).await?;
+    let presented = presented(parts, &api.auth).await?;
     let denied = match access.check(&presented) {
         Ok(()) => return Ok(presented),
         Err(Denial::Unknown) => ErrorCode::AuthenticationFailed,
@@ -115,7 +115,9 @@ pub(super) fn with_request(event: Event, parts: &Parts) -> Event {
     }
 }
 
-async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presented, ApiError> {
+/// The credential of a request: what it says, else the certificate of its connection.
+async fn presented(parts: &Parts, auth: &Authenticator) -> Result<Presented, ApiError> {
+    let headers = &parts.headers;
     if let Some(key) = headers.get(ADMIN_KEY) {
         let Ok(key) = key.to_str() else {
             return Ok(Presented::Invalid);
@@ -123,7 +125,9 @@ async fn presented(headers: &HeaderMap, auth: &Authenticator) -> Result<Presente
         return Ok(auth.staff(key).await?);
     }
     match bearer(headers) {
-        None => Ok(Presented::Nothing),
+        None => Ok(auth
+            .certificate(&client(parts)?.client_certificates)
+            .await?),
         Some(Err(())) => Ok(Presented::Invalid),
         Some(Ok(credential)) => Ok(auth.bearer(credential).await?),
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -55,6 +55,14 @@ impl Ca {
     /// A server certificate for these names or addresses, in new files of this folder.
     pub fn issue(&self, names: &[&str], folder: &Path) -> Issued {
         self.sign(params(names), folder)
+    }
+
+    /// A client certificate with these names, in new files of this folder.
+    pub fn issue_client(&self, names: &[SanType], folder: &Path) -> Issued {
+        let mut params = params(&["a client"]);
+        params.subject_alt_names = names.to_vec();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params, folder)
     }
 
     /// A server certificate that was good until the end of 2020.
