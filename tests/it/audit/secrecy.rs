@@ -1,0 +1,1 @@
+//! Secrets stay where they belong.
