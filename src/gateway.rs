@@ -317,7 +317,8 @@ impl Parts<'_> {
             acknowledged: self.config.retention.acknowledged,
             dead_letters: self.config.retention.dead_letters,
         };
-        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node);
+        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node)
+            .with_audit(self.config.retention.audit);
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
         if self.store.is_shared() {
             let messenger = Messenger::new(self.store.clone(), self.clock.clone());

@@ -41,6 +41,7 @@ macro_rules! both {
     };
 }
 
+mod audit;
 mod dead_letters;
 mod memory;
 mod postgres;
