@@ -229,7 +229,10 @@ fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
 
 fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
     let secrets = config.secrets.as_ref();
-    secrets.map(|it| Sealer::new(it.key.reveal())).transpose()
+    let sealer = |it: &crate::config::Secrets| {
+        Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
+    };
+    secrets.map(sealer).transpose()
 }
 
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {

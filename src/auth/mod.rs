@@ -15,6 +15,7 @@ mod key;
 mod names;
 mod permission;
 mod rates;
+mod resealer;
 mod source;
 mod tokens;
 mod verify;
@@ -26,6 +27,7 @@ pub use guesses::Guesses;
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
 pub use permission::{Access, Denial, Permission};
 pub use rates::{OverRate, SenderRates};
+pub use resealer::{Resealed, Resealer};
 pub use tokens::{TOKEN_LIFE, Tokens};
 pub use verify::{SenderCheck, Whence};
 

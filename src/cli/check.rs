@@ -21,6 +21,7 @@ use crate::store::{self, Durability};
 mod certificate;
 mod outgoing;
 mod schemas;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +60,9 @@ struct Report {
     valid: bool,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// How much rests on each key that seals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<sealed::Sealed>,
 }
 
 impl Report {
@@ -74,6 +78,7 @@ impl Report {
                 look.at_outgoing(&config, clock.now());
                 look.at_schemas(&config);
                 look.at_store(&config).await;
+                look.at_sealed(&config).await;
                 look.report
             }
             Err(faults) => Self {
@@ -95,7 +100,8 @@ impl Report {
             .warnings
             .iter()
             .map(|warning| format!("warning: {warning}\n"));
-        let lines: String = faults.chain(warnings).collect();
+        let sealed = self.sealed.iter().map(|sealed| format!("{sealed}\n"));
+        let lines: String = faults.chain(warnings).chain(sealed).collect();
         let verdict = if self.valid {
             "is valid"
         } else {
@@ -162,20 +168,15 @@ impl Look {
 
     fn at_keys(&mut self, config: &Config) {
         self.at_permissions("tls.key_file", &config.tls.key_file);
-        let secrets = config
-            .secrets
-            .as_ref()
-            .map(|secrets| ("secrets.key_file", &secrets.key));
+        let secrets = config.secrets.iter();
+        let secrets = secrets.flat_map(|it| {
+            let previous = it.previous.iter().map(|key| ("secrets.previous", key));
+            std::iter::once(("secrets.key_file", &it.key)).chain(previous)
+        });
         let signing = config.signing.as_ref();
         let signing = signing.map(|signing| ("signing.key_file", &signing.key));
-        for (key, secret) in [
-            Some(("admin.key_file", &config.admin.key)),
-            secrets,
-            signing,
-        ]
-        .into_iter()
-        .flatten()
-        {
+        let admin = std::iter::once(("admin.key_file", &config.admin.key));
+        for (key, secret) in admin.chain(secrets).chain(signing) {
             if let Some(file) = secret.file() {
                 self.at_permissions(key, file);
             }

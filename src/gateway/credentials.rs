@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::endless;
 use crate::auth::audit::{Audit, Auditor};
-use crate::auth::{Activity, Authenticator, Guesses, SenderRates, Tokens};
+use crate::auth::{Activity, Authenticator, Guesses, Resealer, SenderRates, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Stage;
@@ -22,6 +22,7 @@ pub(super) struct Credentials {
     pub(super) tiers: Arc<[String]>,
     activity: Activity,
     auditor: Auditor,
+    resealer: Option<Resealer>,
 }
 
 impl Credentials {
@@ -53,6 +54,7 @@ impl Credentials {
             tiers: limits.tiers.keys().cloned().collect(),
             activity,
             auditor,
+            resealer: sealer.map(|it| Resealer::new(store.clone(), it.clone(), clock.clone())),
         }
     }
 
@@ -65,6 +67,9 @@ impl Credentials {
         );
         work.spawn("guesses", endless(self.guesses.run(work.stop())));
         work.spawn("rates", endless(self.rates.run(work.stop())));
+        if let Some(resealer) = self.resealer {
+            work.spawn("resealer", endless(resealer.run(work.stop())));
+        }
         if let Some(tokens) = self.auth.tokens() {
             work.spawn("tokens", endless(tokens.clone().run(work.stop())));
         }
