@@ -284,7 +284,7 @@ fn one_wrong_line_is_one_fault() {
         ("secrets:\n", "amtpd.yaml:9:1: secrets.key_file: is missing"),
         (
             "secrets: {key_file: secrets.key, previous: [secrets.key, admin.key]}\n",
-            "amtpd.yaml:9:58: secrets.previous[1]: \"admin.key\" does not hold 32 bytes",
+            "amtpd.yaml:9:58: secrets.previous: \"admin.key\" does not hold 32 bytes",
         ),
         (
             "log: {level: loud}\n",

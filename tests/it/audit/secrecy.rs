@@ -53,20 +53,19 @@ fn failing(code: u16) -> Behaviour {
 impl Scene {
     async fn set() -> Self {
         let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test", "b.test"]);
-        let peers =
-            format!("{{b.test: {{allow_private: true, authorization: 'env:PEER_SECRET'}}}}");
+        let peers = "{b.test: {allow_private: true, authorization: 'env:PEER_SECRET'}}";
         let variables = [
-            ("AMTPD__PEERS", peers.as_str()),
+            ("AMTPD__PEERS", peers),
             ("PEER_SECRET", PEER_SECRET),
             ("AMTPD__LOG__LEVEL", "trace"),
         ];
         let site = world.start("a.test", "127.0.3.1", &variables).await;
         let address = "127.0.3.2:0".parse().unwrap();
         let peer = ScriptedPeer::start(address, &world.certificate("b.test"));
-        peer.set(failing(401));
+        peer.always(failing(401));
         world.publish("b.test", peer.address(), FEATURES);
         let target = WebhookTarget::start_plain("127.0.3.1:0".parse().unwrap());
-        target.set(failing(500));
+        target.always(failing(500));
 
         let alice = site.agent("alice").await;
         let headers = json!({ "headers": { "authorization": HOOK_SECRET } });
