@@ -124,11 +124,12 @@ impl Scene {
         for credential in &self.shown {
             let text = credential.as_str();
             let altered = format!("{text}x");
+            let asked = self.site.caller();
+            let path = "/v1/admin/audit";
+            let asked = asked.ask(Method::GET, path, Some(&altered), None).await;
+            answers += &whole(asked.unwrap());
             for (method, path, key, body) in self.wrong_places(text) {
                 let asked = self.site.caller().ask(method, &path, Some(key), body).await;
-                answers += &whole(asked.unwrap());
-                let asked = self.site.caller();
-                let asked = asked.ask(Method::GET, &path, Some(&altered), None).await;
                 answers += &whole(asked.unwrap());
             }
             for (name, value) in [
