@@ -271,6 +271,10 @@ impl Scene {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the test is somebody on the network"
+)]
 async fn metrics(site: &Site) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(site.ops()).await.unwrap();
