@@ -239,7 +239,10 @@ fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
 
 fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
     let secrets = config.secrets.as_ref();
-    secrets.map(|it| Sealer::new(it.key.reveal())).transpose()
+    let sealer = |it: &crate::config::Secrets| {
+        Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
+    };
+    secrets.map(sealer).transpose()
 }
 
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
@@ -293,7 +296,8 @@ impl Parts<'_> {
             acknowledged: self.config.retention.acknowledged,
             dead_letters: self.config.retention.dead_letters,
         };
-        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node);
+        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node)
+            .with_audit(self.config.retention.audit);
         work.spawn("sweeper", endless(sweeper.run(work.stop())));
         if self.store.is_shared() {
             let messenger = Messenger::new(self.store.clone(), self.clock.clone());

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::masked;
 use crate::clock::Clock;
 use crate::envelope::Principal;
 use crate::store::{AuditRow, Store, StoreError};
@@ -75,13 +76,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that says who did what, to what.
+    /// An event that says who did what, to what. A credential in a wrong place is not written down.
     #[must_use]
     pub fn new(event: &str, actor: String, subject: impl Into<String>, outcome: Outcome) -> Self {
+        let subject: String = subject.into();
         Self {
             event: event.to_owned(),
             actor,
-            subject: subject.into(),
+            subject: masked(&subject).into_owned(),
             outcome,
             request_id: None,
             remote: None,

@@ -29,7 +29,7 @@ use crate::store::{Sealer, Store, StoreError, TokenKey};
 /// How long a token is good.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// What the private halves are sealed for.
-const PURPOSE: &str = "token-key";
+pub(super) const PURPOSE: &str = "token-key";
 /// How long a key signs.
 const SIGNS: Duration = Duration::from_secs(30 * DAY);
 /// The next key is there so long before it is needed, and a key is known so long after.

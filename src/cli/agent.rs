@@ -5,6 +5,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+mod keys;
+
 use super::client::{Gateway, Target, plain, print_json, print_table, segment};
 
 /// Manage local agents.
@@ -59,10 +61,15 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// The keys of an agent, each with what it is good for
+    Key(keys::KeyCommand),
     /// Give an agent a new key; the old ones end after the overlap
     RotateKey {
         /// The name, or name@domain
         name: String,
+        /// Take the place of this key only, and be good for the same
+        #[arg(long = "key", value_name = "ID")]
+        key_id: Option<String>,
         /// How long the old keys stay good, such as 0s, 1h or 7d
         #[arg(long, default_value = "1h", value_name = "SPAN")]
         overlap: String,
@@ -218,11 +225,13 @@ impl AgentCommand {
                 set(&target.connect()?, &name, members).await
             }
             What::Remove { name, target } => remove(&target.connect()?, &name).await,
+            What::Key(command) => command.run().await,
             What::RotateKey {
                 name,
+                key_id,
                 overlap,
                 target,
-            } => rotate(&target.connect()?, &name, &overlap).await,
+            } => rotate(&target.connect()?, &name, key_id, &overlap).await,
             What::RotateWebhookSecret { name, target } => {
                 rotate_webhook_secret(&target.connect()?, &name).await
             }
@@ -230,7 +239,7 @@ impl AgentCommand {
                 name,
                 key_id,
                 target,
-            } => revoke(&target.connect()?, &name, &key_id).await,
+            } => keys::revoke(&target.connect()?, &name, &key_id).await,
             What::EnrolmentToken {
                 names,
                 uses,
@@ -325,14 +334,7 @@ async fn show(gateway: &Gateway, name: &str) -> Result<()> {
     }
     println!();
     let keys: Vec<Value> = keys["keys"].as_array().cloned().unwrap_or_default();
-    print_table(
-        &keys,
-        &[
-            ("key", "id"),
-            ("made", "created_at"),
-            ("ends", "expires_at"),
-        ],
-    );
+    keys::table(&keys);
     Ok(())
 }
 
@@ -361,8 +363,11 @@ async fn remove(gateway: &Gateway, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn rotate(gateway: &Gateway, name: &str, overlap: &str) -> Result<()> {
-    let form = json!({ "overlap": overlap });
+async fn rotate(gateway: &Gateway, name: &str, key: Option<String>, overlap: &str) -> Result<()> {
+    let mut form = json!({ "overlap": overlap });
+    if let Some(key) = &key {
+        form["key_id"] = Value::from(key.as_str());
+    }
     let answer = gateway
         .call(
             Method::POST,
@@ -374,8 +379,9 @@ async fn rotate(gateway: &Gateway, name: &str, overlap: &str) -> Result<()> {
         return print_json(&answer);
     }
     println!(
-        "New key of {}; the old ones end in {overlap}.",
-        plain(&answer["agent"]["address"])
+        "New key of {}; {} in {overlap}.",
+        plain(&answer["agent"]["address"]),
+        key.map_or("the old ones end".to_owned(), |key| format!("{key} ends"))
     );
     print_key(&answer);
     Ok(())
@@ -392,21 +398,6 @@ async fn rotate_webhook_secret(gateway: &Gateway, name: &str) -> Result<()> {
         plain(&answer["agent"]["address"])
     );
     print_webhook_secret(&answer);
-    Ok(())
-}
-
-async fn revoke(gateway: &Gateway, name: &str, key_id: &str) -> Result<()> {
-    gateway
-        .call(
-            Method::DELETE,
-            &format!("{}/keys/{}", path(name), segment(key_id)),
-            None,
-        )
-        .await?;
-    if gateway.json {
-        return print_json(&json!({ "revoked": key_id }));
-    }
-    println!("Key {key_id} is no longer good.");
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod certificate;
 mod outgoing;
 mod policies;
 mod schemas;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +61,9 @@ struct Report {
     valid: bool,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// How much rests on each key that seals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<sealed::Sealed>,
 }
 
 impl Report {
@@ -76,6 +80,7 @@ impl Report {
                 look.at_policies(&config);
                 look.at_schemas(&config);
                 look.at_store(&config).await;
+                look.at_sealed(&config).await;
                 look.report
             }
             Err(faults) => Self {
@@ -97,7 +102,8 @@ impl Report {
             .warnings
             .iter()
             .map(|warning| format!("warning: {warning}\n"));
-        let lines: String = faults.chain(warnings).collect();
+        let sealed = self.sealed.iter().map(|sealed| format!("{sealed}\n"));
+        let lines: String = faults.chain(warnings).chain(sealed).collect();
         let verdict = if self.valid {
             "is valid"
         } else {
@@ -164,20 +170,15 @@ impl Look {
 
     fn at_keys(&mut self, config: &Config) {
         self.at_permissions("tls.key_file", &config.tls.key_file);
-        let secrets = config
-            .secrets
-            .as_ref()
-            .map(|secrets| ("secrets.key_file", &secrets.key));
+        let secrets = config.secrets.iter();
+        let secrets = secrets.flat_map(|it| {
+            let previous = it.previous.iter().map(|key| ("secrets.previous", key));
+            std::iter::once(("secrets.key_file", &it.key)).chain(previous)
+        });
         let signing = config.signing.as_ref();
         let signing = signing.map(|signing| ("signing.key_file", &signing.key));
-        for (key, secret) in [
-            Some(("admin.key_file", &config.admin.key)),
-            secrets,
-            signing,
-        ]
-        .into_iter()
-        .flatten()
-        {
+        let admin = std::iter::once(("admin.key_file", &config.admin.key));
+        for (key, secret) in admin.chain(secrets).chain(signing) {
             if let Some(file) = secret.file() {
                 self.at_permissions(key, file);
             }

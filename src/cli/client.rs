@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table};
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::Profile;
@@ -31,7 +32,12 @@ pub(super) struct Target {
     /// The file that holds the key (or the key itself in AMTP_KEY)
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     key_file: Option<PathBuf>,
-    #[arg(long, env = "AMTP_KEY", hide = true, hide_env_values = true)]
+    #[arg(
+        long = "key-text",
+        env = "AMTP_KEY",
+        hide = true,
+        hide_env_values = true
+    )]
     key: Option<String>,
     /// Believe the certificates of this PEM file instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
@@ -129,6 +135,16 @@ impl Gateway {
     ) -> Result<Value> {
         let body = body.map(serde_json::to_vec).transpose()?;
         self.request(method, path, body).await
+    }
+
+    /// Reads what stands under a path, into what it is meant to be.
+    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let answer = self.exchange(Method::GET, path, None).await?;
+        if !answer.status.is_success() {
+            return Err(refusal(answer.status.as_u16(), &answer.body));
+        }
+        serde_json::from_slice(&answer.body)
+            .with_context(|| format!("{}{path} answered something else", self.base))
     }
 
     /// Posts anything that can be written as JSON.

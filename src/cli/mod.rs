@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigFaults, Environment};
 
 mod agent;
+mod audit;
 mod check;
 mod client;
 mod completions;
@@ -37,6 +38,7 @@ mod quickstart;
 mod schema;
 mod selection;
 mod serve;
+mod staff;
 mod trace;
 mod version;
 mod workers;
@@ -61,6 +63,8 @@ enum Command {
     Check(check::CheckCommand),
     Doctor(Box<doctor::DoctorCommand>),
     Agent(agent::AgentCommand),
+    Staff(staff::StaffCommand),
+    Audit(audit::AuditCommand),
     Key(key::KeyCommand),
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
@@ -90,6 +94,8 @@ impl Command {
             Self::Check(command) => wait_for(command.run()),
             Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
+            Self::Staff(command) => wait_for(command.run()),
+            Self::Audit(command) => wait_for(command.run()),
             Self::Key(command) => command.run(),
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),

@@ -17,5 +17,7 @@ section! {
         acknowledged: Duration as Period<SECOND, TEN_YEARS> = "1d",
         /// How long the record of a delivery that failed for good is kept.
         dead_letters: Duration as Period<SECOND, TEN_YEARS> = "30d",
+        /// How long an entry of the audit log is kept. The last one of each gateway stays.
+        audit: Duration as Period<SECOND, TEN_YEARS> = "400d",
     }
 }

@@ -58,6 +58,9 @@ fn value(key: &Key) -> Value {
 
 /// What the words about a value say of its form. Every value may be written as a text.
 fn scalar(noun: &str) -> Value {
+    if noun == "rates by name" {
+        return json!({ "type": "object", "additionalProperties": scalar("a rate") });
+    }
     if let Some(words) = words(noun) {
         let mut forms: Vec<Value> = words.iter().map(|word| json!(word)).collect();
         if words == ["true", "false"] {

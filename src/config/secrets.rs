@@ -1,6 +1,6 @@
 //! Section `secrets`: the key that seals what the database keeps of others' credentials.
 
-use super::kind::SealingKey;
+use super::kind::{List, SealingKey};
 use super::secret::Secret;
 use super::section::section;
 
@@ -10,5 +10,8 @@ section! {
     pub struct Secrets = "secrets" {
         /// 32 bytes in base64. Keep a copy apart from the database: without it sealed values are lost.
         "key_file" key: Secret as SealingKey,
+        /// Keys that sealed before, or will: what was sealed with them still opens, and is sealed with
+        /// `key_file` anew. `amtpd check` says when nothing rests on one any more.
+        previous: Vec<Secret> as List<SealingKey> = "[]",
     }
 }

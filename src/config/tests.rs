@@ -284,6 +284,10 @@ fn one_wrong_line_is_one_fault() {
         ),
         ("secrets:\n", "amtpd.yaml:9:1: secrets.key_file: is missing"),
         (
+            "secrets: {key_file: secrets.key, previous: [secrets.key, admin.key]}\n",
+            "amtpd.yaml:9:58: secrets.previous: \"admin.key\" does not hold 32 bytes",
+        ),
+        (
             "log: {level: loud}\n",
             "amtpd.yaml:9:14: log.level: \"loud\" is not `error`",
         ),

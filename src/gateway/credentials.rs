@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::endless;
 use super::outgoing::Outgoing;
 use crate::auth::audit::{Audit, Auditor};
-use crate::auth::{Activity, Authenticator, Guesses, Issuers, SenderRates, Tokens};
+use crate::auth::{Activity, Authenticator, Guesses, Issuers, Resealer, SenderRates, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Stage;
@@ -25,6 +25,7 @@ pub(super) struct Credentials {
     pub(super) tiers: Arc<[String]>,
     activity: Activity,
     auditor: Auditor,
+    resealer: Option<Resealer>,
 }
 
 impl Credentials {
@@ -56,6 +57,7 @@ impl Credentials {
             tiers: limits.tiers.keys().cloned().collect(),
             activity,
             auditor,
+            resealer: sealer.map(|it| Resealer::new(store.clone(), it.clone(), clock.clone())),
         }
     }
 
@@ -82,6 +84,9 @@ impl Credentials {
         );
         work.spawn("guesses", endless(self.guesses.run(work.stop())));
         work.spawn("rates", endless(self.rates.run(work.stop())));
+        if let Some(resealer) = self.resealer {
+            work.spawn("resealer", endless(resealer.run(work.stop())));
+        }
         if let Some(tokens) = self.auth.tokens() {
             work.spawn("tokens", endless(tokens.clone().run(work.stop())));
         }

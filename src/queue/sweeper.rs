@@ -20,6 +20,8 @@ pub struct Sweeper {
     rules: RetentionRules,
     clock: Clock,
     node: Uuid,
+    /// How long entries of the audit log are kept; nothing = forever.
+    audit: Option<Duration>,
 }
 
 impl Sweeper {
@@ -31,6 +33,16 @@ impl Sweeper {
             rules,
             clock,
             node,
+            audit: None,
+        }
+    }
+
+    /// The same, which also forgets entries of the audit log that are older.
+    #[must_use]
+    pub fn with_audit(self, kept: Duration) -> Self {
+        Self {
+            audit: Some(kept),
+            ..self
         }
     }
 
@@ -38,6 +50,7 @@ impl Sweeper {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             self.round(&stop).await;
+            self.cut_audit(&stop).await;
             tokio::select! {
                 () = self.clock.wait(EVERY) => {}
                 () = stop.cancelled() => return,
@@ -64,6 +77,26 @@ impl Sweeper {
         }
         if rows > 0 {
             tracing::info!(rows, messages, "forgot what was over");
+        }
+    }
+
+    async fn cut_audit(&self, stop: &CancellationToken) {
+        let Some(kept) = self.audit else {
+            return;
+        };
+        let mut entries = 0;
+        while !stop.is_cancelled() && self.is_on_duty().await {
+            match self.store.cut_audit(self.clock.now().minus(kept)).await {
+                Ok(0) => break,
+                Ok(gone) => entries += gone,
+                Err(error) => {
+                    tracing::warn!(%error, "the audit log could not be cut");
+                    break;
+                }
+            }
+        }
+        if entries > 0 {
+            tracing::info!(entries, "cut the audit log at its old end");
         }
     }
 

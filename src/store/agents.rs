@@ -12,6 +12,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::keys::{self, NewKey};
+use super::seal::KeyMark;
 use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
 use crate::protocol::{Address, AgentName, Domain, SchemaPattern, Timestamp};
@@ -90,6 +91,21 @@ pub struct AgentSettings {
     /// When that secret took the place of the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_rotated_at: Option<Timestamp>,
+    /// Which keys its webhook secrets come from.
+    #[serde(default)]
+    pub secret_keys: SecretKeys,
+}
+
+/// Which keys the secrets of a webhook come from; nothing is said of those from before there could
+/// be more than one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SecretKeys {
+    /// That of the secret in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<KeyMark>,
+    /// That of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<KeyMark>,
 }
 
 impl AgentSettings {
@@ -394,6 +410,7 @@ impl Verb for ChangeAgent {
         let settings = AgentSettings {
             secret_generation: present.secret_generation,
             secret_rotated_at: present.secret_rotated_at,
+            secret_keys: present.secret_keys,
             ..change.settings.clone()
         };
         let update = Statement::new(

@@ -222,16 +222,14 @@ impl Verb for Cut {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<u64> {
-        let find = Statement::new(
-            "SELECT chain, max(n) FROM (SELECT chain, n FROM audit a WHERE at < ? AND \
-             n < (SELECT max(n) FROM audit b WHERE b.chain = a.chain) ORDER BY chain, n LIMIT ?) old \
-             GROUP BY chain",
-        )
-        .bind(self.0.as_millis())
-        .bind(STEP);
         let mut gone = 0;
-        for row in tx.rows(find).await? {
-            let (chain, n) = (row.text(0)?, row.int(1)?);
+        for chain in self.chains(tx).await? {
+            if gone >= STEP.unsigned_abs() {
+                break;
+            }
+            let Some(n) = self.over(tx, &chain).await? else {
+                continue;
+            };
             let keep = Statement::new(
                 "INSERT INTO audit_cuts (chain, n, hash) SELECT chain, n, hash FROM audit WHERE chain = ? AND n = ? \
                  ON CONFLICT (chain) DO UPDATE SET n = excluded.n, hash = excluded.hash",
@@ -241,5 +239,36 @@ impl Verb for Cut {
             gone += tx.run(delete.bind(chain.as_str()).bind(n)).await?;
         }
         Ok(gone)
+    }
+}
+
+impl Cut {
+    /// Chains that have an entry from before, other than their last.
+    async fn chains(&self, tx: &mut Connection) -> sqlx::Result<Vec<String>> {
+        let find = Statement::new(
+            "SELECT DISTINCT chain FROM (SELECT chain FROM audit a WHERE at < ? AND \
+             EXISTS (SELECT 1 FROM audit b WHERE b.chain = a.chain AND b.n > a.n) \
+             ORDER BY at, chain, n LIMIT ?) old ORDER BY chain",
+        );
+        let rows = tx.rows(find.bind(self.0.as_millis()).bind(STEP)).await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// The last entry of those at the old end of a chain that are from before. An entry of a clock
+    /// that was wrong takes nothing with it that is newer.
+    async fn over(&self, tx: &mut Connection, chain: &str) -> sqlx::Result<Option<i64>> {
+        let find = Statement::new(
+            "SELECT n, at FROM audit WHERE chain = ? AND n < (SELECT max(n) FROM audit WHERE chain = ?) \
+             ORDER BY n LIMIT ?",
+        );
+        let rows = tx.rows(find.bind(chain).bind(chain).bind(STEP)).await?;
+        let mut last = None;
+        for row in rows {
+            if row.int(1)? >= self.0.as_millis() {
+                break;
+            }
+            last = Some(row.int(0)?);
+        }
+        Ok(last)
     }
 }

@@ -199,6 +199,18 @@ async fn open(path: &Path) -> Result<Connection, BackupError> {
     Ok(Connection::writer(connection))
 }
 
+/// A connection that reads a database, which a gateway may use meanwhile.
+pub(super) async fn look(path: &Path) -> sqlx::Result<Connection> {
+    let connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .pragma("query_only", "1")
+        .disable_statement_logging()
+        .connect()
+        .await?;
+    Ok(Connection::writer(connection))
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -34,6 +34,7 @@ mod migrations;
 mod notices;
 mod open;
 mod postgres;
+mod resealing;
 mod retention;
 mod schemas;
 mod seal;
@@ -59,6 +60,7 @@ use sqlx::SqlitePool;
 pub use accept::{Acceptance, Begin, Decision, Fate, Order, Plan, Planned, Terms, lane_of};
 pub use agents::{
     Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
+    SecretKeys,
 };
 pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
@@ -79,9 +81,10 @@ pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use notices::Messenger;
 pub use open::{StoreLock, StoreOptions, open};
 pub use postgres::inspect;
+pub use resealing::{SealedAgent, Seals, count_seals};
 pub use retention::{RetentionRules, Swept};
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
-pub use seal::{SealFault, Sealer, WEBHOOK_HEADERS};
+pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, Grant,
-    InboxQuery, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter,
-    Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open, restore,
-    verify,
+    InboxQuery, KeyMark, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned,
+    ReadFilter, Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open,
+    restore, verify,
 };
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl, Secret};
@@ -42,10 +42,12 @@ macro_rules! both {
     };
 }
 
+mod audit;
 mod dead_letters;
 mod memory;
 mod postgres;
 mod queue;
+mod resealing;
 mod schemas;
 mod shards;
 mod shared;
@@ -222,6 +224,7 @@ fn new_agent(name: &str) -> NewAgent {
             replies: Replies::Auto,
             secret_generation: 0,
             secret_rotated_at: None,
+            secret_keys: super::SecretKeys::default(),
         },
         sealed_headers: None,
         key: NewKey {
@@ -949,7 +952,12 @@ async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_ba
     };
     let before = find().await;
     let later = Timestamp::from_millis(NOW + 5);
-    let rotated = bench.store.rotate_webhook_secret(bob, later).await.unwrap();
+    let mark = KeyMark::try_from("0badcafe".to_owned()).unwrap();
+    let rotated = bench
+        .store
+        .rotate_webhook_secret(bob, mark, later)
+        .await
+        .unwrap();
     assert_eq!(rotated, Some(1));
     let change = AgentChange {
         id: bob,
@@ -966,8 +974,13 @@ async fn a_change_made_of_older_settings_does_not_bring_an_old_webhook_secret_ba
     assert_eq!(settings.role.as_deref(), Some("clerk"));
     assert_eq!(settings.secret_generation, 1);
     assert_eq!(settings.secret_rotated_at, Some(later));
+    assert_eq!(settings.secret_keys.present, Some(mark));
     bench.store.delete_agent(bob, later).await.unwrap();
-    let gone = bench.store.rotate_webhook_secret(bob, later).await.unwrap();
+    let gone = bench
+        .store
+        .rotate_webhook_secret(bob, mark, later)
+        .await
+        .unwrap();
     assert_eq!(gone, None);
 }
 

@@ -2,15 +2,16 @@
 //! see [`super::Sealer::webhook_secret`].
 
 use super::Store;
-use super::agents::{settings_bytes, settings_of};
+use super::agents::{SecretKeys, settings_bytes, settings_of};
 use super::committer::Verb;
 use super::error::StoreError;
+use super::seal::KeyMark;
 use super::sql::{Connection, Statement};
 use crate::events::Topic;
 use crate::protocol::Timestamp;
 
 impl Store {
-    /// Gives an agent's webhook the next secret. Answers its generation; nothing where the agent is
+    /// Gives an agent's webhook the next secret, which comes from this key. Answers its generation; nothing where the agent is
     /// gone.
     ///
     /// # Errors
@@ -18,9 +19,10 @@ impl Store {
     pub async fn rotate_webhook_secret(
         &self,
         agent: i64,
+        key: KeyMark,
         now: Timestamp,
     ) -> Result<Option<u32>, StoreError> {
-        let generation = self.0.committing.commit(Rotate { agent, now }).await?;
+        let generation = self.0.committing.commit(Rotate { agent, key, now }).await?;
         self.forget_agents();
         Ok(generation)
     }
@@ -28,6 +30,7 @@ impl Store {
 
 struct Rotate {
     agent: i64,
+    key: KeyMark,
     now: Timestamp,
 }
 
@@ -44,6 +47,10 @@ impl Verb for Rotate {
         };
         settings.secret_generation = settings.secret_generation.wrapping_add(1);
         settings.secret_rotated_at = Some(self.now);
+        settings.secret_keys = SecretKeys {
+            present: Some(self.key),
+            former: settings.secret_keys.present,
+        };
         let update = Statement::new("UPDATE agents SET settings = ?, updated_at = ? WHERE id = ?")
             .bind(settings_bytes(&settings))
             .bind(self.now.as_millis())

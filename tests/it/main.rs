@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody links a test")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod crash;
 mod credentials;
 mod daemon;

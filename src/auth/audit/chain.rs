@@ -100,12 +100,14 @@ pub fn anchors(heads: &[AuditRow]) -> Value {
     json!({ "anchors": heads })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The form of a hash where it is shown.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What checking a chain found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The chain.
     pub chain: String,
@@ -144,19 +146,18 @@ impl Checker {
     /// Chains that begin behind these cuts.
     #[must_use]
     pub fn new(cuts: &[AuditCut]) -> Self {
-        let walks = cuts.iter().map(|cut| {
-            let walk = Walk {
-                head: Head::at(cut.n, &cut.hash),
-                began: cut.n + 1,
-                entries: 0,
-                faults: Vec::new(),
-            };
-            (cut.chain.clone(), walk)
-        });
+        let walks = cuts.iter().map(|cut| (cut.chain.clone(), behind(cut)));
         Self {
             walks: walks.collect(),
             ..Self::default()
         }
+    }
+
+    /// Says where a chain begins that nothing is known of yet.
+    pub fn begin(&mut self, cut: &AuditCut) {
+        self.walks
+            .entry(cut.chain.clone())
+            .or_insert_with(|| behind(cut));
     }
 
     /// Takes the next entry of a chain.
@@ -225,6 +226,15 @@ impl Checker {
             faults: walk.faults,
         };
         self.walks.into_iter().map(report).collect()
+    }
+}
+
+fn behind(cut: &AuditCut) -> Walk {
+    Walk {
+        head: Head::at(cut.n, &cut.hash),
+        began: cut.n + 1,
+        entries: 0,
+        faults: Vec::new(),
     }
 }
 

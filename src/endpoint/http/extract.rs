@@ -22,7 +22,7 @@ use super::server::Connection;
 use super::{Api, Shared};
 use crate::admission::Entry;
 use crate::auth::audit::{Event, Outcome, actor};
-use crate::auth::{Access, Authenticator, Denial, Presented};
+use crate::auth::{Access, Authenticator, Denial, Presented, masked};
 use crate::envelope::Principal;
 use crate::protocol::{Address, ErrorCode, Timestamp};
 
@@ -255,7 +255,7 @@ async fn read_json(request: Request, limit: usize, api: &Api) -> Result<Bytes, A
 /// A field of a request that is wrong.
 pub(super) fn invalid_field(field: &str, error: &str) -> ApiError {
     ApiError::new(ErrorCode::InvalidParameter)
-        .details(json!({ "validation_errors": [{ "field": field, "error": error }] }))
+        .details(json!({ "validation_errors": [{ "field": field, "error": masked(error) }] }))
 }
 
 /// The query parameters of a request.

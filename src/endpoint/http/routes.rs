@@ -353,6 +353,11 @@ fn staff(routes: Routes) -> Routes {
         )
         .get("/v1/admin/audit", Staff(ReadAudit), admin::audit::list)
         .get(
+            "/v1/admin/audit/chains",
+            Staff(ReadAudit),
+            admin::audit::chains,
+        )
+        .get(
             "/v1/admin/audit/verify",
             Staff(ReadAudit),
             admin::audit::verify,

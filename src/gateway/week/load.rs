@@ -61,6 +61,7 @@ async fn register(
             replies: Replies::Requested,
             secret_generation: 0,
             secret_rotated_at: None,
+            secret_keys: crate::store::SecretKeys::default(),
         },
         sealed_headers: None,
         key: NewKey {

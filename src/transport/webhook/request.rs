@@ -42,6 +42,7 @@ pub(super) fn write(
         seconds: &seconds,
         body: &body,
     };
+    let signature = signed.by(agent, sealer, now)?;
     let mut headers = own_headers(agent, sealer)?;
     let agent_string = concat!("AMTP/1.0 (amtpd/", env!("CARGO_PKG_VERSION"), ")");
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -50,7 +51,7 @@ pub(super) fn write(
         ("x-amtp-local-delivery", "true"),
         ("webhook-id", id),
         ("webhook-timestamp", &seconds),
-        ("webhook-signature", &signed.by(agent, sealer, now)),
+        ("webhook-signature", &signature),
     ] {
         let value = HeaderValue::from_str(value).map_err(|_| "the message's id is no header")?;
         headers.insert(HeaderName::from_static(name), value);
@@ -89,18 +90,22 @@ struct Signed<'a> {
 
 impl Signed<'_> {
     /// The signatures in force, apart by spaces: a receiver takes the one its secret makes.
-    fn by(&self, agent: &Agent, sealer: &Sealer, now: Timestamp) -> String {
+    fn by(&self, agent: &Agent, sealer: &Sealer, now: Timestamp) -> Result<String, &'static str> {
+        const LOST: &str = "the webhook's secret comes from a key that is not configured";
         let settings = &agent.settings;
-        let signature = |generation| self.with(&sealer.webhook_secret(agent.id, generation));
-        let present = signature(settings.secret_generation);
+        let (keys, generation) = (settings.secret_keys, settings.secret_generation);
+        let signature = |key, generation| {
+            let sealer = sealer.by(key)?;
+            Some(self.with(&sealer.webhook_secret(agent.id, generation)))
+        };
+        let present = signature(keys.present, generation).ok_or(LOST)?;
         let rotated = settings.secret_rotated_at;
-        match rotated.filter(|at| now.since(*at) < BOTH) {
+        let rotated = rotated.filter(|at| now.since(*at) < BOTH);
+        let former = rotated.and_then(|_| signature(keys.former, generation.wrapping_sub(1)));
+        Ok(match former {
             None => present,
-            Some(_) => {
-                let former = signature(settings.secret_generation.wrapping_sub(1));
-                format!("{present} {former}")
-            }
-        }
+            Some(former) => format!("{present} {former}"),
+        })
     }
 
     /// `v1,` and the HMAC-SHA256 of `id.timestamp.body`.

@@ -11,7 +11,9 @@ use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
-use crate::store::{Agent, AgentChange, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies};
+use crate::store::{
+    Agent, AgentChange, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies, Sealer,
+};
 
 #[derive(Serialize)]
 pub(crate) struct OneAgent {
@@ -134,7 +136,8 @@ async fn register(
             "can only be changed of a registered agent",
         ));
     }
-    let settings = form.apply(fresh())?;
+    let mut settings = form.apply(fresh())?;
+    settings.secret_keys.present = api.sealer.as_ref().map(Sealer::mark);
     if settings.delivery_mode == DeliveryMode::Push {
         signing(api.sealer.as_ref())?;
     }
@@ -180,6 +183,7 @@ fn webhook_secret(api: &Api, agent: &Agent) -> Option<String> {
     let settings = &agent.settings;
     let has_webhook = settings.delivery_mode == DeliveryMode::Push;
     let sealer = api.sealer.as_ref().filter(|_| has_webhook)?;
+    let sealer = sealer.by(settings.secret_keys.present)?;
     Some(sealer.shown_webhook_secret(agent.id, settings.secret_generation))
 }
 
@@ -278,9 +282,10 @@ pub(crate) async fn rotate_webhook_secret(
     if agent.settings.delivery_mode != DeliveryMode::Push {
         return Err(ApiError::new(ErrorCode::Conflict).message("The agent has no webhook."));
     }
-    signing(api.sealer.as_ref())?;
+    let key = signing(api.sealer.as_ref())?.mark();
     let now = api.clock.now();
-    let rotated = api.store.rotate_webhook_secret(agent.id, now).await?;
+    let rotated = api.store.rotate_webhook_secret(agent.id, key, now);
+    let rotated = rotated.await?;
     rotated.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let agent = find(&api, &address).await?;
     let once = ShownOnce {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
+use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, SecretKeys, WEBHOOK_HEADERS};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
@@ -54,6 +54,7 @@ pub(crate) fn fresh() -> AgentSettings {
         replies: Replies::Auto,
         secret_generation: 0,
         secret_rotated_at: None,
+        secret_keys: SecretKeys::default(),
     }
 }
 
