@@ -8,6 +8,7 @@ mod daemon;
 mod doctor;
 mod failing_disk;
 mod federation;
+mod judgement;
 mod layers;
 mod overload;
 mod quickstart;
