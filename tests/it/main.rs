@@ -11,6 +11,7 @@ mod federation;
 mod judgement;
 mod layers;
 mod overload;
+mod policies;
 mod quickstart;
 mod schemas;
 mod shared_database;
