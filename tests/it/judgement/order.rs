@@ -43,7 +43,7 @@ impl Wrong {
     fn body(&self) -> String {
         let mut body = json!({ "sender": format!("x@{}", self.domain), "version": "1.0",
             "recipients": [format!("{}@it.test", self.recipient)], "payload": {},
-            "message_id": uuid::Uuid::now_v7(), "idempotency_key": uuid::Uuid::new_v4(),
+            "message_id": uuid::Uuid::new_v4(), "idempotency_key": uuid::Uuid::new_v4(),
             "timestamp": "2026-01-01T00:00:00Z", "schema": "agntcy:no.body.v1" });
         if self.signed {
             body["signature"] = json!({ "algorithm": "ES256", "keyid": "K.1", "value": "x" });
