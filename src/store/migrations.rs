@@ -38,11 +38,6 @@ const SQLITE: &[Embedded] = &[
         "schemas",
         include_str!("../../migrations/sqlite/0006_schemas.sql"),
     ),
-    (
-        7,
-        "credentials",
-        include_str!("../../migrations/sqlite/0007_credentials.sql"),
-    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -60,11 +55,6 @@ const POSTGRES: &[Embedded] = &[
         3,
         "schemas",
         include_str!("../../migrations/postgres/0003_schemas.sql"),
-    ),
-    (
-        4,
-        "credentials",
-        include_str!("../../migrations/postgres/0004_credentials.sql"),
     ),
 ];
 
