@@ -139,8 +139,7 @@ impl Gateway {
             policies: &policies,
         };
         let board = Board::new(clock.clone());
-        // A rule may say so too.
-        let early = config.delivery.path == DeliveryPath::Immediate || config.policies.is_some();
+        let early = parts.goes_early();
         let mut members = Members::new(&store, &clock, &board, early);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
@@ -152,15 +151,7 @@ impl Gateway {
         let draining = lifecycle.draining();
         let mut api = parts.api(intake, (&credentials, sealer, board), draining.clone());
         api.node = members.node;
-        let health = Health::new(
-            (store.clone(), space.clone()),
-            identity.clone(),
-            metrics.clone(),
-            clock.clone(),
-            draining,
-        )
-        .with_admission(admission.clone())
-        .with_policies(policies.clone());
+        let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
 
@@ -318,6 +309,25 @@ impl Parts<'_> {
         })
     }
 
+    /// Whether messages may be sent before they are on disk: the usual path says so, or a rule. The
+    /// other gateways of a database have to know it before; there a rule that comes later does not
+    /// change it.
+    fn goes_early(&self) -> bool {
+        self.config.delivery.path == DeliveryPath::Immediate || self.policies.current().goes_early()
+    }
+
+    fn health(
+        &self,
+        identity: &TlsIdentity,
+        draining: tokio_util::sync::CancellationToken,
+    ) -> Health {
+        let tools = (self.metrics.clone(), self.clock.clone());
+        let stored = (self.store.clone(), self.space.clone());
+        Health::new(stored, identity.clone(), tools.0, tools.1, draining)
+            .with_admission(self.admission.clone())
+            .with_policies(self.policies.clone())
+    }
+
     /// The door, and what it offers to the queue before it is on disk.
     fn intake(&self, credentials: &Credentials) -> (Intake, mpsc::Receiver<Offer>) {
         let config = self.config;
@@ -345,7 +355,10 @@ impl Parts<'_> {
             None => intake,
         };
         let (express, offers) = Express::channel();
-        (intake.with_express(express), offers)
+        match !self.store.is_shared() || self.goes_early() {
+            true => (intake.with_express(express), offers),
+            false => (intake, offers),
+        }
     }
 
     fn manager(

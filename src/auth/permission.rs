@@ -236,6 +236,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn who_may_what() {
         use Denial::{Forbidden, Unknown};
         let table = [

@@ -78,7 +78,7 @@ impl Counters {
         };
         Self {
             name,
-            rate: rate.clone(),
+            rate: *rate,
             limiter: limiter(),
             shared: limiter(),
             full: AtomicBool::new(false),

@@ -18,6 +18,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigFaults, Environment};
+use crate::gateway::StartError;
+use crate::schema::OpenFault;
 
 mod agent;
 mod audit;
@@ -162,13 +164,25 @@ struct Reported(u8);
 fn code_of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Reported>() {
         Some(Reported(code)) => *code,
-        None if error.is::<ConfigFaults>() => BAD_CONFIGURATION,
+        None if is_of_files(error) => BAD_CONFIGURATION,
         None => FAILED,
     }
 }
 
+/// Whether files of the operator have faults: every fault begins with its file.
+fn is_of_files(error: &anyhow::Error) -> bool {
+    let start = error.downcast_ref::<StartError>();
+    let of_start = start.is_some_and(|it| {
+        matches!(
+            it,
+            StartError::Policies(_) | StartError::Schemas(OpenFault::Folder(_))
+        )
+    });
+    of_start || error.is::<ConfigFaults>()
+}
+
 fn in_words(error: &anyhow::Error) -> String {
-    if error.is::<ConfigFaults>() {
+    if is_of_files(error) {
         return error.to_string();
     }
     format!("amtpd: {error:#}")

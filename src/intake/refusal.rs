@@ -29,7 +29,7 @@ pub struct Refusal {
     /// What only the log may say.
     pub cause: Option<String>,
     /// The limit that was reached.
-    pub rate: Option<OverRate>,
+    pub rate: Option<Box<OverRate>>,
     /// Whether it is turned away only because too much comes: there may be very many of these.
     pub shed: bool,
 }
@@ -131,7 +131,7 @@ impl From<OverRate> for Refusal {
     fn from(over: OverRate) -> Self {
         Self {
             retry_after: Some(over.retry_after),
-            rate: Some(over),
+            rate: Some(Box::new(over)),
             ..Self::new(ErrorCode::RateLimitExceeded)
         }
     }

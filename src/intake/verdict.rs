@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Intake, Refusal, Signing, refuse_if_none_is_left};
+use crate::auth::OverRate;
 use crate::auth::audit::{Event, Outcome};
 use crate::config::{DeliveryPath, UnknownSchemas};
 use crate::envelope::{Envelope, Origin, VerificationResult};
 use crate::policy::{
-    Action, CertificateStanding, Direction, Directions, Ordering, PayloadStanding, Question,
-    SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
+    Action, Because, CertificateStanding, Direction, Directions, Ordering, PayloadStanding,
+    Question, SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
 };
 use crate::protocol::signature::signable;
 use crate::protocol::{ErrorCode, Message, is_jwe};
@@ -22,6 +23,8 @@ use crate::store::{Acceptance, Begin, Order, Plan, Planned, Terms};
 
 /// When to come again where the key of a signature could not be had.
 const KEY_LATER: Duration = Duration::from_secs(30);
+/// What a quota is for.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Intake {
     /// Asks policy and schemas about every recipient that is not refused yet. Answers which path
@@ -59,6 +62,7 @@ impl Intake {
         let message = &envelope.message;
         let standing = standing(envelope);
         let (mut path, mut retry_after, mut flagged) = (None, None, false);
+        let mut over = None;
         for planned in &mut acceptance.recipients {
             if matches!(planned.plan, Plan::Refused(_)) {
                 continue;
@@ -83,6 +87,7 @@ impl Intake {
                     "refused by policy"
                 );
                 retry_after = retry_after.max(wait(code, &verdict));
+                over = over.or_else(|| rate_of(&verdict));
                 refuse(planned, code);
                 continue;
             }
@@ -98,6 +103,9 @@ impl Intake {
         self.note_doubt(envelope, flagged);
         refuse_if_none_is_left(&acceptance.recipients).map_err(|refusal| Refusal {
             retry_after: refusal.retry_after.or(retry_after),
+            rate: over
+                .filter(|_| refusal.code == ErrorCode::RateLimitExceeded)
+                .map(Box::new),
             ..refusal
         })?;
         Ok(path.unwrap_or(self.path))
@@ -190,6 +198,22 @@ fn wait(code: ErrorCode, verdict: &Verdict) -> Option<Duration> {
         ErrorCode::SignatureKeyUnavailable => Some(KEY_LATER),
         _ => verdict.retry_after,
     }
+}
+
+/// The limit in messages that a sender is over.
+fn rate_of(verdict: &Verdict) -> Option<OverRate> {
+    let (limit, retry_after) = verdict.limit.as_ref().zip(verdict.retry_after)?;
+    let (count, window) = match verdict.because {
+        Because::RateLimit => limit.rate.map(|rate| (rate.count, rate.period))?,
+        Because::Quota if limit.kibibytes.is_none() => (limit.messages?, DAY),
+        _ => return None,
+    };
+    Some(OverRate {
+        name: "policy",
+        quota: count.get(),
+        window,
+        retry_after,
+    })
 }
 
 /// What the policy knows of a message.

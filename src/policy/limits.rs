@@ -57,8 +57,10 @@ impl Ledger {
     }
 
     /// Equal for equal addresses; which others have the same nobody outside can know.
-    fn number(&self, sender: &Address) -> u64 {
-        self.secret.hash_one(sender)
+    /// What a sender is counted under. Who only claims to be it is another: nobody uses up what
+    /// belongs to somebody else.
+    fn number(&self, (sender, believed): (&Address, bool)) -> u64 {
+        self.secret.hash_one((sender, believed))
     }
 
     /// Forgets senders whose allowance is full again.
@@ -272,7 +274,7 @@ impl Limits {
     pub(super) fn count(
         &self,
         verdict: Verdict,
-        (sender, size): (&Address, usize),
+        (sender, size): ((&Address, bool), usize),
         ledger: &Ledger,
     ) -> Verdict {
         let gauges = verdict.limit.as_ref().and_then(|it| self.0.get(it.number));
@@ -353,7 +355,8 @@ mod tests {
                 size,
                 standing: Standing::default(),
             });
-            self.limits.count(verdict, (&sender, size), &self.ledger)
+            self.limits
+                .count(verdict, ((&sender, true), size), &self.ledger)
         }
 
         fn passes(&self, sender: &str) -> bool {

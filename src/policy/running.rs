@@ -168,7 +168,8 @@ impl Policies {
     pub fn judge(&self, question: &Question<'_>) -> Verdict {
         let current = self.0.current.load();
         let verdict = current.set.decide(question);
-        let of = (question.sender, question.size);
+        let sender = (question.sender, question.standing.is_trusted());
+        let of = (sender, question.size);
         let verdict = current.limits.count(verdict, of, &self.0.ledger);
         let counters = &self.0.counters;
         let counter = match (verdict.action, verdict.because) {

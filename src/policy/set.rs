@@ -9,6 +9,7 @@ use super::pattern::{AddressPattern, Key};
 use super::question::Question;
 use super::reading;
 use super::rule::{Action, Asked, Because, Limit, Mismatch, Rule, RulePlace, RuleRef, Verdict};
+use crate::config::DeliveryPath;
 use crate::protocol::{Domain, is_reserved};
 
 /// A recipient that only some may write to.
@@ -126,6 +127,13 @@ impl PolicySet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether a rule lets messages take the immediate path.
+    #[must_use]
+    pub fn goes_early(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.path == Some(DeliveryPath::Immediate))
     }
 
     /// What becomes of a message that no rule matches.

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::crypto::ring;
@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::support::metrics::metrics;
 use crate::support::site::{FEATURES, Site, World};
 use crate::support::{Agent, eventually_so};
 
@@ -258,23 +259,7 @@ impl Bench {
     }
 
     async fn metrics(&self) -> String {
-        #[allow(clippy::disallowed_methods, reason = "a client of our own gateway")]
-        let stream = TcpStream::connect(self.site.ops()).await.unwrap();
-        let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let request = Request::get("/metrics")
-            .header("host", "ops")
-            .body(Empty::<Bytes>::new())
-            .unwrap();
-        let (answer, _) = tokio::join!(
-            async {
-                let answer = client.send_request(request).await.unwrap();
-                let body = answer.into_body().collect().await.unwrap().to_bytes();
-                drop(client);
-                String::from_utf8(body.to_vec()).unwrap()
-            },
-            connection
-        );
-        answer
+        metrics(self.site.ops()).await
     }
 }
 

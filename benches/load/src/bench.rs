@@ -114,6 +114,7 @@ impl Bench {
             connections: self.options.connections,
             time: self.time(),
             payload: self.options.body,
+            schema: None,
         }
     }
 

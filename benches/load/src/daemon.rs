@@ -94,6 +94,8 @@ impl Daemon {
             .env("AMTPD__LISTEN__ADMIN", format!("127.0.0.1:{admin}"))
             .env("AMTPD__LISTEN__OPS", format!("127.0.0.1:{ops}"))
             .env("AMTPD__LIMITS__ADDRESS_RATE", "10000000/s")
+            .env("AMTPD__LIMITS__SENDER_RATE", "10000000/s")
+            .env("AMTPD__LIMITS__DOMAIN_RATE", "10000000/s")
             .env("AMTPD__LOG__LEVEL", "warn")
             .env("AMTPD__LOG__FORMAT", "text")
             .envs(variables.iter().map(|(name, value)| (name, value)))

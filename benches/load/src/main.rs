@@ -18,6 +18,7 @@ mod hooks;
 mod ledger;
 mod load;
 mod metrics;
+mod names;
 mod overload;
 mod process;
 mod report;
@@ -29,7 +30,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use bench::Bench;
-use figures::{accept, between, immediate, inbox, postgres, restart, webhook};
+use figures::{accept, between, immediate, inbox, judged, postgres, restart, webhook};
 use report::{Figure, Machine, Report};
 
 /// Measures the gateway: each figure beside its ceiling, as ratios of paired runs.
@@ -66,6 +67,12 @@ enum Which {
     /// The time ends when the first gateway knows that the second has all of them. Once with
     /// batches, once with one message a request.
     Between,
+    /// Signed messages a second from one gateway to another that verifies and judges them
+    ///
+    /// As `between` with batches, beside the same without: the first gateway signs each message
+    /// (ES256), the second verifies it, asks a policy of 1,000 rules and holds the payload against a
+    /// schema. Both are on disk before they count.
+    Judged,
     /// Messages read and acknowledged a second by several agents that poll, a page at a time
     Inbox,
     /// Messages a second from a full queue to webhooks that answer at once
@@ -122,6 +129,7 @@ async fn execute(options: Options) -> Result<()> {
                 Which::Accept,
                 Which::Immediate,
                 Which::Between,
+                Which::Judged,
                 Which::Inbox,
                 Which::Webhook,
                 Which::Postgres,
@@ -163,6 +171,7 @@ async fn one(which: &Which, bench: &Bench) -> (&'static str, Result<Vec<Figure>>
         Which::Accept => ("accept", accept::measure(bench).await),
         Which::Immediate => ("immediate", immediate::measure(bench).await),
         Which::Between => ("between", between::measure(bench).await),
+        Which::Judged => ("judged", judged::measure(bench).await),
         Which::Inbox => ("inbox", inbox::measure(bench).await),
         Which::Webhook => ("webhook", webhook::measure(bench).await),
         Which::Postgres => ("postgres", postgres::measure(bench).await),

@@ -24,7 +24,7 @@ impl From<Refusal> for ApiError {
             error = error.retry_after(wait);
         }
         if let Some(rate) = refusal.rate {
-            error = error.over_rate(rate);
+            error = error.over_rate(*rate);
         }
         if let Some(cause) = refusal.cause {
             error = error.cause(cause);

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::clock::TestClock;
-use crate::policy::{Direction, Standing};
+use crate::policy::{Direction, SenderStanding, Standing};
 use crate::protocol::{Address, ErrorCode};
 use crate::telemetry::Metrics;
 
@@ -46,13 +46,17 @@ impl World {
     }
 
     fn send(&self) -> Verdict {
+        self.send_as(Standing::default())
+    }
+
+    fn send_as(&self, standing: Standing) -> Verdict {
         self.policies.judge(&Question {
             directions: Direction::Inbound.into(),
             sender: &Address::parse("a@b.com").unwrap(),
             recipient: &Address::parse("c@example.com").unwrap(),
             schema: None,
             size: 1,
-            standing: Standing::default(),
+            standing,
         })
     }
 
@@ -155,6 +159,20 @@ fn limits_outlive_a_reload() {
     assert_eq!(verdict.refusal, Some(ErrorCode::RateLimitExceeded));
     assert_eq!(verdict.retry_after, Some(Duration::from_secs(3_600)));
     assert!(world.counted("amtp_policy_verdicts_total{verdict=\"limited\"} 1"));
+}
+
+#[test]
+fn who_claims_a_name_uses_up_nothing_of_who_has_it() {
+    let world = World::new(LIMIT);
+    let trusted = Standing {
+        sender: SenderStanding::SourceAddress,
+        ..Standing::default()
+    };
+    assert!(world.passes());
+    assert!(!world.passes());
+    assert_eq!(world.send_as(trusted).refusal, None);
+    let over = world.send_as(trusted).refusal;
+    assert_eq!(over, Some(ErrorCode::RateLimitExceeded));
 }
 
 #[tokio::test]

@@ -171,10 +171,10 @@ fn the_schema_of_policies_knows_their_keys() {
     };
     let whole = json!({
         "name": "partners", "sender_pattern": "*.trusted.com", "recipient_pattern": "*@example.com",
-        "schemas": ["agntcy:commerce.*"], "direction": ["inbound"], "require": "verified",
-        "max_size": "1MiB", "action": "allow", "rate_limit": "100/hour", "burst": 10,
+        "schemas": ["agntcy:commerce.*"], "direction": ["inbound"], "require": ["verified"],
+        "max_size": "1MiB", "action": "allow", "rate_limit": {"rate": "100/hour", "burst": 10},
         "path": "durable", "priority": "high", "ordering": "strict", "signature_policy": "flag",
-        "quota": "1000/d", "reason": "because",
+        "quota": {"messages": 1000}, "reason": "because",
     });
     assert_eq!(policies(whole), []);
     for (rule, path) in [

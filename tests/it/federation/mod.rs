@@ -7,5 +7,6 @@ mod chaos;
 mod immediate;
 mod operator;
 mod peers;
+mod rejecting;
 mod signing;
 mod webhooks;

@@ -9,7 +9,7 @@ use crate::support::site::{FEATURES, Site, World};
 use crate::support::{Agent, DOMAIN, Daemon, amtpd, words};
 
 /// A new key of a domain, published under a selector; gives the file.
-fn key(world: &World, domain: &str, selector: &str, algorithm: &str) -> PathBuf {
+pub(super) fn key(world: &World, domain: &str, selector: &str, algorithm: &str) -> PathBuf {
     let file = world.folder.path().join(format!("{domain}-{selector}.key"));
     let done = amtpd()
         .args(["key", "generate", "--json", "--algorithm", algorithm])
@@ -31,7 +31,7 @@ fn key(world: &World, domain: &str, selector: &str, algorithm: &str) -> PathBuf 
 }
 
 /// A running gateway that signs under `k1`.
-async fn signing(world: &World, domain: &str, address: &str, algorithm: &str) -> Site {
+pub(super) async fn signing(world: &World, domain: &str, address: &str, algorithm: &str) -> Site {
     let file = key(world, domain, "k1", algorithm);
     let file = file.to_str().unwrap();
     let variables = [
@@ -41,7 +41,7 @@ async fn signing(world: &World, domain: &str, address: &str, algorithm: &str) ->
     world.start(domain, address, &variables).await
 }
 
-fn verification(mail: &Value) -> (&str, &str, &str) {
+pub(super) fn verification(mail: &Value) -> (&str, &str, &str) {
     let record = &mail["sender_verification"];
     let word = |name: &str| record[name].as_str().unwrap_or("");
     (word("result"), word("keyid"), word("algorithm"))

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod dns;
 pub mod failing_disk;
 pub mod many;
+pub mod metrics;
 pub mod netns;
 pub mod peer;
 pub mod pki;
@@ -22,7 +23,7 @@ pub mod small_disk;
 mod tap;
 pub mod webhook;
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -114,6 +115,11 @@ impl Daemon {
 
     pub fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    /// Where its metrics are, by plain HTTP.
+    pub fn ops(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[2]))
     }
 
     /// The command that serves this gateway.

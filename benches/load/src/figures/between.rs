@@ -2,7 +2,6 @@
 //! gateway knows that the second has all. With batches, and with one message a request.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -11,13 +10,16 @@ use crate::bench::{Bench, Run, Runs, Side, costed};
 use crate::clock::now;
 use crate::daemon::{Agent, Daemon};
 use crate::ledger::Ledger;
-use crate::load::{self, Lane};
+use crate::load::{self, Lane, Shape};
 use crate::metrics::Metrics;
 use crate::report::{Detail, Figure, Goal, median, progress, to_float};
 
 const NAME: &str = "between";
-const ALPHA: &str = "alpha.test";
+pub(super) const ALPHA: &str = "alpha.test";
 const BETA: &str = "beta.test";
+
+/// Configuration of a gateway by variables.
+pub(super) type Variables = Vec<(&'static str, String)>;
 
 /// The variable by which a gateway knows the other.
 pub(crate) fn peer(
@@ -37,13 +39,14 @@ pub(crate) fn peer(
 }
 
 /// Two gateways, the first of which sends to the second.
-struct Way {
+pub(super) struct Way {
     alpha: Daemon,
-    beta: Daemon,
+    pub(super) beta: Daemon,
     senders: Vec<Agent>,
     recipients: Vec<Agent>,
     lanes: Vec<Lane>,
     side: Side,
+    pub(super) shape: Shape,
     metrics: Metrics,
     ledger: Ledger,
     runs: Runs,
@@ -52,13 +55,18 @@ struct Way {
 }
 
 impl Way {
-    async fn start(bench: &Bench, binary: &Path, batch: bool) -> Result<Self> {
-        let mut alpha = Daemon::prepare(binary, ALPHA)?;
-        let mut beta = Daemon::prepare(binary, BETA)?;
-        let to_beta = peer(BETA, beta.address(), &beta, batch)?;
-        let to_alpha = peer(ALPHA, alpha.address(), &alpha, batch)?;
-        beta.serve(&[to_alpha]).await.context(BETA)?;
-        alpha.serve(&[to_beta]).await.context(ALPHA)?;
+    /// Two that run, with more configuration for the first and for the second.
+    pub(super) async fn start(
+        bench: &Bench,
+        batch: bool,
+        [mut of_alpha, mut of_beta]: [Variables; 2],
+    ) -> Result<Self> {
+        let mut alpha = Daemon::prepare(&bench.binary, ALPHA)?;
+        let mut beta = Daemon::prepare(&bench.binary, BETA)?;
+        of_alpha.push(peer(BETA, beta.address(), &beta, batch)?);
+        of_beta.push(peer(ALPHA, alpha.address(), &alpha, batch)?);
+        beta.serve(&of_beta).await.context(BETA)?;
+        alpha.serve(&of_alpha).await.context(ALPHA)?;
         let senders = alpha.pollers("sender", bench.options.senders).await?;
         let recipients = beta.pollers("recipient", bench.options.senders).await?;
         Ok(Self {
@@ -68,6 +76,7 @@ impl Way {
                 target: alpha.target()?,
                 processes: vec![alpha.process()?, beta.process()?],
             },
+            shape: bench.shape(),
             metrics: Metrics::new(alpha.ops(), "peer"),
             senders,
             recipients,
@@ -79,9 +88,10 @@ impl Way {
         })
     }
 
-    async fn run(&mut self, bench: &Bench) -> Result<Run> {
+    pub(super) async fn run(&mut self) -> Result<Run> {
         let Self {
             side,
+            shape,
             metrics,
             ledger,
             lanes,
@@ -90,7 +100,7 @@ impl Way {
         } = self;
         costed(&side.processes, async {
             let began = now();
-            let mut run = load::closed(&bench.shape(), &side.target, lanes, ledger).await?;
+            let mut run = load::closed(shape, &side.target, lanes, ledger).await?;
             accepted.push(run.rate);
             metrics.arrived(ledger.total()).await?;
             run.seconds = began.elapsed().as_secs_f64();
@@ -100,7 +110,7 @@ impl Way {
         .await
     }
 
-    async fn finish(mut self) -> Result<(Runs, f64)> {
+    pub(super) async fn finish(mut self) -> Result<(Runs, f64)> {
         let target = self.beta.target()?;
         self.ledger.check_inboxes(&target, &self.recipients).await?;
         self.alpha.stop().await?;
@@ -111,8 +121,8 @@ impl Way {
 }
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let mut single = Way::start(bench, &bench.binary, false).await?;
-    let mut batch = Way::start(bench, &bench.binary, true).await?;
+    let mut single = Way::start(bench, false, Default::default()).await?;
+    let mut batch = Way::start(bench, true, Default::default()).await?;
     let (_bare, ceiling) = bench.bare(&single.alpha, &single.senders)?;
     let known = single.lanes.clone();
     for number in 0..bench.pairs() {
@@ -123,7 +133,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             let bare = bench
                 .closed(&ceiling, &known, &mut Ledger::default())
                 .await?;
-            let run = way.run(bench).await?;
+            let run = way.run().await?;
             let rates = format!(
                 "bare server {:.0}/s, {what} {:.0}/s",
                 bare.measured.rate, run.measured.rate

@@ -5,6 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod between;
 pub(crate) mod immediate;
 pub(crate) mod inbox;
+pub(crate) mod judged;
 pub(crate) mod postgres;
 pub(crate) mod restart;
 pub(crate) mod webhook;

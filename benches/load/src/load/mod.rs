@@ -53,6 +53,8 @@ pub(crate) struct Shape {
     pub(crate) time: Duration,
     /// Bytes of a message's payload.
     pub(crate) payload: usize,
+    /// The schema that messages name.
+    pub(crate) schema: Option<&'static str>,
 }
 
 /// Where messages go.
@@ -143,7 +145,7 @@ async fn run(
         let mine = lanes.iter().enumerate().skip(number).step_by(count);
         let mut driver = Driver::new(connection, run, shape.in_flight / count);
         for (lane, it) in mine {
-            let template = template(it, shape.payload)?;
+            let template = template(it, shape)?;
             body_bytes = template.body_bytes();
             driver.add(lane, template);
         }
@@ -187,6 +189,10 @@ pub(crate) fn body(lane: &Lane, payload: usize) -> String {
     )
 }
 
-fn template(lane: &Lane, payload: usize) -> Result<Template> {
-    Template::new(&lane.sender.authorization, body(lane, payload).into_bytes())
+fn template(lane: &Lane, shape: &Shape) -> Result<Template> {
+    let mut body = body(lane, shape.payload);
+    if let Some(schema) = shape.schema {
+        body.insert_str(1, &format!(r#""schema":"{schema}","#));
+    }
+    Template::new(&lane.sender.authorization, body.into_bytes())
 }
