@@ -249,7 +249,7 @@ fn set_outgoing(folder: &Folder) {
         "#client_key_file: tls/key.pem",
         "client_key_file: tls/key.pem",
     );
-    folder.edit("#partner.example:", "Partner.example:");
+    folder.edit("\n  #partner.example:", "\n  Partner.example:");
     folder.edit("#authorization:", "authorization:");
     folder.edit("#client_cert: tls/cert.pem", "client_cert: peer/cert.pem");
     folder.edit("#client_key: tls/key.pem", "client_key: peer/key.pem");
