@@ -143,10 +143,15 @@ impl Admission {
         if let Some(mut entry) = entry {
             entry.placed = true;
         }
+        // That the immediate path took it was counted when it was asked.
+        let counted = match class {
+            Class::Immediate => Class::Submission,
+            class => class,
+        };
         if !placed {
-            return Err(self.shed(class, now));
+            return Err(self.shed(counted, now));
         }
-        self.of(class).admitted();
+        self.of(counted).admitted();
         Ok(Place(Arc::new(Placed {
             admission: self.clone(),
             class,
