@@ -63,7 +63,7 @@ impl Guesses {
     /// Something wrong came from `client`: returns when it may be told.
     ///
     /// # Errors
-    /// [`TooMany`]: tell it that instead.
+    /// `TooMany`: tell it that instead.
     pub async fn wrong(&self, client: IpAddr) -> Result<(), TooMany> {
         self.wrong_at_once(client, NonZeroU32::MIN).await
     }
@@ -71,7 +71,7 @@ impl Guesses {
     /// The same of so many wrong things in one request.
     ///
     /// # Errors
-    /// [`TooMany`]: tell it that instead.
+    /// `TooMany`: tell it that instead.
     pub async fn wrong_at_once(&self, client: IpAddr, count: NonZeroU32) -> Result<(), TooMany> {
         let checked = self.0.limiter.check_key_n(&network_of(client), count);
         if matches!(checked, Ok(Ok(()))) {
