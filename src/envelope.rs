@@ -24,6 +24,8 @@ pub enum Origin {
     Reply,
     /// Made here because a delivery failed or is late.
     Bounce,
+    /// Made here for a subscriber of a topic, or for everybody.
+    List,
 }
 
 impl Origin {
@@ -35,6 +37,7 @@ impl Origin {
             Self::Peer => 1,
             Self::Reply => 2,
             Self::Bounce => 3,
+            Self::List => 4,
         }
     }
 
@@ -45,6 +48,7 @@ impl Origin {
             0 => Self::Submission,
             2 => Self::Reply,
             3 => Self::Bounce,
+            4 => Self::List,
             _ => Self::Peer,
         }
     }
@@ -58,6 +62,7 @@ impl From<Origin> for &'static str {
             Origin::Peer => "peer",
             Origin::Reply => "reply",
             Origin::Bounce => "bounce",
+            Origin::List => "list",
         }
     }
 }

@@ -4,121 +4,22 @@
 //! Deleting an agent takes its mailbox and keys at once; its rows are cleared away afterwards in
 //! small steps (see `retention`).
 
-use std::sync::Arc;
+mod settings;
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::keys::{self, NewKey};
-use super::seal::KeyMark;
 use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
-use crate::protocol::{Address, AgentName, Domain, SchemaPattern, Timestamp};
+use crate::protocol::{Address, AgentName, Domain, Timestamp};
 
-/// How mail reaches an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryMode {
-    /// The agent polls its inbox.
-    Pull,
-    /// The gateway posts to the agent's webhook.
-    Push,
-}
-
-impl DeliveryMode {
-    /// The word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-        }
-    }
-}
-
-/// Whether strangers find the agent in discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listing {
-    /// Shown to everyone.
-    Listed,
-    /// Shown to the operator only.
-    Unlisted,
-}
-
-/// Whether an answer of the agent's webhook becomes a reply message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Replies {
-    /// Whenever the answer holds one.
-    #[default]
-    Auto,
-    /// Only when the message asked for a response.
-    Requested,
-    /// Never.
-    Never,
-}
-
-/// What an operator sets of an agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AgentSettings {
-    /// How mail reaches it.
-    pub delivery_mode: DeliveryMode,
-    /// The webhook, for mode push.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub push_target: Option<String>,
-    /// Schemas it takes; empty = any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub supported_schemas: Vec<SchemaPattern>,
-    /// What it can do, in its own words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub capabilities: Vec<String>,
-    /// Its role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// A sentence for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Whether discovery shows it.
-    pub listed: bool,
-    /// What becomes of its webhook's answers.
-    #[serde(default)]
-    pub replies: Replies,
-    /// Which of its webhook secrets is in force.
-    #[serde(default)]
-    pub secret_generation: u32,
-    /// When that secret took the place of the one before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_rotated_at: Option<Timestamp>,
-    /// Which keys its webhook secrets come from.
-    #[serde(default)]
-    pub secret_keys: SecretKeys,
-}
-
-/// Which keys the secrets of a webhook come from; nothing is said of those from before there could
-/// be more than one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SecretKeys {
-    /// That of the secret in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub present: Option<KeyMark>,
-    /// That of the one before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former: Option<KeyMark>,
-}
-
-impl AgentSettings {
-    /// Whether strangers find it.
-    #[must_use]
-    pub const fn listing(&self) -> Listing {
-        if self.listed {
-            Listing::Listed
-        } else {
-            Listing::Unlisted
-        }
-    }
-}
+pub use settings::{
+    AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Listing, LiveSettings, Replies,
+    SecretKeys, SessionOrder, SessionSharing, Spread, TopicSettings, WhenFull,
+};
 
 /// A local agent.
 #[derive(Debug, Clone)]

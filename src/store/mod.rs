@@ -59,8 +59,9 @@ use sqlx::SqlitePool;
 
 pub use accept::{Acceptance, Begin, Decision, Fate, Order, Plan, Planned, Terms, lane_of};
 pub use agents::{
-    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Listing, NewAgent, Replies,
-    SecretKeys,
+    Agent, AgentChange, AgentKind, AgentSettings, Bounds, Created, DeliveryMode, GroupSettings,
+    Listing, LiveSettings, NewAgent, Replies, SecretKeys, SessionOrder, SessionSharing, Spread,
+    TopicSettings, WhenFull,
 };
 pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};

@@ -213,19 +213,7 @@ fn new_agent(name: &str) -> NewAgent {
     NewAgent {
         domain: Domain::parse("a.test").unwrap(),
         name: AgentName::parse(name).unwrap(),
-        settings: AgentSettings {
-            delivery_mode: DeliveryMode::Pull,
-            push_target: None,
-            supported_schemas: Vec::new(),
-            capabilities: Vec::new(),
-            role: None,
-            description: None,
-            listed: true,
-            replies: Replies::Auto,
-            secret_generation: 0,
-            secret_rotated_at: None,
-            secret_keys: super::SecretKeys::default(),
-        },
+        settings: AgentSettings::fresh(),
         sealed_headers: None,
         key: NewKey {
             id: format!("key-of-{name}"),

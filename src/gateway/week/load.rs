@@ -53,15 +53,8 @@ async fn register(
         settings: AgentSettings {
             delivery_mode,
             push_target,
-            supported_schemas: Vec::new(),
-            capabilities: Vec::new(),
-            role: None,
-            description: None,
-            listed: true,
             replies: Replies::Requested,
-            secret_generation: 0,
-            secret_rotated_at: None,
-            secret_keys: crate::store::SecretKeys::default(),
+            ..AgentSettings::fresh()
         },
         sealed_headers: None,
         key: NewKey {

@@ -5,14 +5,15 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::form::{AgentForm, address, fresh, signing};
+use super::form::{AgentForm, address, signing};
 use crate::auth::{IssuedKey, KeyKind, NamePattern};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies, Sealer,
+    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies,
+    Sealer,
 };
 
 #[derive(Serialize)]
@@ -136,7 +137,7 @@ async fn register(
             "can only be changed of a registered agent",
         ));
     }
-    let mut settings = form.apply(fresh())?;
+    let mut settings = form.apply(AgentSettings::fresh())?;
     settings.secret_keys.present = api.sealer.as_ref().map(Sealer::mark);
     if settings.delivery_mode == DeliveryMode::Push {
         signing(api.sealer.as_ref())?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, SecretKeys, WEBHOOK_HEADERS};
+use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
@@ -39,23 +39,6 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(from).map(Some)
-}
-
-/// What an agent has that nobody set.
-pub(crate) fn fresh() -> AgentSettings {
-    AgentSettings {
-        delivery_mode: DeliveryMode::Pull,
-        push_target: None,
-        supported_schemas: Vec::new(),
-        capabilities: Vec::new(),
-        role: None,
-        description: None,
-        listed: true,
-        replies: Replies::Auto,
-        secret_generation: 0,
-        secret_rotated_at: None,
-        secret_keys: SecretKeys::default(),
-    }
 }
 
 impl AgentForm {
