@@ -32,6 +32,9 @@ pub use replies::{Asked, Replied, wait_for_reply};
 use session::Shared;
 pub use session::{Pushed, Session};
 
+/// No session has more unacknowledged messages than this, whatever it says it takes.
+pub const MOST_CREDIT: u32 = 1_000;
+
 /// How sessions are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveRules {
@@ -63,7 +66,7 @@ pub struct Opening {
     pub remote: Option<String>,
     /// The token of the session to go on with.
     pub resume: Option<String>,
-    /// The most unacknowledged messages at a time, to begin with.
+    /// The most unacknowledged messages at a time, to begin with; at most [`MOST_CREDIT`] counts.
     pub credit: u32,
 }
 
@@ -186,7 +189,7 @@ impl Live {
         let asked = HandOut {
             session,
             order: settings.order,
-            credit: usize::try_from(opening.credit).unwrap_or(usize::MAX),
+            credit: credit(opening.credit),
             most: held.rules.window,
             again: false,
             now: held.clock.now(),
@@ -202,6 +205,12 @@ impl Live {
     /// When the database fails.
     pub async fn presence(&self, mailboxes: &[i64]) -> Result<Vec<Presence>, StoreError> {
         self.0.store.presence(mailboxes).await
+    }
+
+    /// The number of this gateway among those that share its database.
+    #[must_use]
+    pub fn node(&self) -> Uuid {
+        self.0.node
     }
 
     /// How many sessions this gateway holds.
@@ -305,6 +314,11 @@ impl Live {
             Err(error) => tracing::warn!(%error, "sessions could not be looked after"),
         }
     }
+}
+
+/// The credit that counts.
+fn credit(asked: u32) -> usize {
+    usize::try_from(asked.min(MOST_CREDIT)).unwrap_or(usize::MAX)
 }
 
 /// Between two rounds at least.

@@ -138,9 +138,10 @@ impl Session {
         self.is_resumed
     }
 
-    /// Sets the most unacknowledged messages at a time; 0 stops the flow.
+    /// Sets the most unacknowledged messages at a time, of which [`super::MOST_CREDIT`] count; 0 stops
+    /// the flow.
     pub fn grant(&mut self, credit: u32) {
-        self.asked.credit = usize::try_from(credit).unwrap_or(usize::MAX);
+        self.asked.credit = super::credit(credit);
         self.shared.full.store(false, Ordering::Relaxed);
         self.look = true;
     }
