@@ -89,7 +89,10 @@ impl LocalNames {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
         Ok(match agent.settings.delivery_mode {
-            DeliveryMode::Pull => Plan::Inbox { mailbox: agent.id },
+            DeliveryMode::Pull => Plan::Inbox {
+                mailbox: agent.id,
+                priority: None,
+            },
             DeliveryMode::Push => Plan::Queue {
                 party: agent.id,
                 destination: format!("agent:{}", agent.id),
