@@ -89,7 +89,7 @@ impl Bench {
     async fn sends_as(&self, sender: &str, to: i64, priority: &str) -> String {
         let mut envelope = self.envelope(sender, None, "1");
         let raw = format!(
-            r#"{{"sender":"{sender}","recipients":["bob@a.test"],"priority":"{priority}","payload":1}}"#
+            r#"{{"sender":"{sender}","recipients":["bob@a.test"],"headers":{{"priority":"{priority}"}},"payload":1}}"#
         );
         let limits = super::Limits::default();
         envelope.message = Message::parse(raw.into(), Profile::Relay, &limits).unwrap();
