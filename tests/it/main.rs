@@ -17,5 +17,6 @@ mod policies;
 mod quickstart;
 mod schemas;
 mod shared_database;
+mod streams;
 mod support;
 mod support_works;

@@ -20,6 +20,7 @@ pub mod request_id;
 mod routes;
 pub mod server;
 mod staffed;
+mod stream;
 mod trace;
 mod view;
 
@@ -37,6 +38,7 @@ use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
+use crate::live::Live;
 use crate::policy::Policies;
 use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
@@ -54,6 +56,8 @@ pub struct Api {
     pub intake: Intake,
     /// What is kept.
     pub store: Store,
+    /// Who is connected.
+    pub live: Live,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.

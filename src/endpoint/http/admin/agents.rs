@@ -12,8 +12,8 @@ use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies,
-    Sealer,
+    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Grant, LiveSettings, NewAgent,
+    NewKey, Replies, Sealer,
 };
 
 #[derive(Serialize)]
@@ -34,6 +34,7 @@ struct AgentView {
     description: Option<String>,
     listed: bool,
     replies: Replies,
+    live: LiveSettings,
     active: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -82,6 +83,7 @@ impl AgentView {
             description: settings.description,
             listed: settings.listed,
             replies: settings.replies,
+            live: settings.live,
             active: agent.active,
             created_at: agent.created_at,
             updated_at: agent.updated_at,
