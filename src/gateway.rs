@@ -1,10 +1,12 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
 mod credentials;
+mod disk;
 mod listeners;
 mod members;
 mod outgoing;
 mod rules;
+mod topics;
 #[cfg(test)]
 mod week;
 
@@ -40,6 +42,7 @@ use crate::store::{
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use crate::topics::Topics;
 use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
@@ -121,7 +124,7 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let admission = admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
-        let space = space(config, &metrics)?;
+        let space = disk::space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let policies = rules::policies(config, &clock, &metrics)?;
@@ -146,10 +149,13 @@ impl Gateway {
             .with_others(config, (&clock, &metrics), &outgoing)?;
         let (intake, offers) = parts.intake(&credentials);
         let share = members.share.clone();
-        let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
+        let topics = parts.topics(&intake);
+        let doing = (intake.clone(), topics.clone());
+        let manager = parts.manager(doing, (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let mut api = parts.api(intake, (&credentials, sealer, board), draining.clone());
+        let tools_of_api = (&credentials, sealer, board);
+        let mut api = parts.api((intake, topics.clone()), tools_of_api, draining.clone());
         api.node = members.node;
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
@@ -166,6 +172,7 @@ impl Gateway {
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
         work.spawn("queue", manager.run(work.stop()));
+        work.spawn("topics", endless(topics.run(work.stop())));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
         let edge = Edge {
@@ -242,19 +249,6 @@ fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
         requests: config.limits.connections.saturating_mul(REQUESTS),
     };
     Admission::new(rules, clock.clone(), metrics.admission().clone())
-}
-
-fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let file = config.store.database.file();
-    let folder = file.map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    });
-    let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
-        folder: folder.unwrap_or_default(),
-        cause,
-    })
 }
 
 /// What the parts of a gateway are made of.
@@ -363,7 +357,7 @@ impl Parts<'_> {
 
     fn manager(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (offers, share): (mpsc::Receiver<Offer>, Share),
         (sealer, board): (Option<Sealer>, &Board),
     ) -> queue::Manager {
@@ -393,7 +387,8 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.outgoing.transports(store, sealer, clock),
+            transports: self.transports(sealer, &topics),
+            topics,
             intake,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -406,7 +401,7 @@ impl Parts<'_> {
 
     fn api(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
         draining: tokio_util::sync::CancellationToken,
     ) -> Api {
@@ -414,6 +409,7 @@ impl Parts<'_> {
         let names = self.names();
         Api {
             intake,
+            topics,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
             schemas: self.schemas.clone(),

@@ -42,6 +42,7 @@ use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
+use crate::topics::Topics;
 
 pub use health::Health;
 use routes::RouteTable;
@@ -52,6 +53,8 @@ pub use routes::{Row, route_reference, route_table};
 pub struct Api {
     /// The door.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// What is kept.
     pub store: Store,
     /// What payloads are checked against.
