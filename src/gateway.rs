@@ -1,11 +1,12 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
 mod credentials;
-mod disk;
 mod listeners;
+mod live;
 mod members;
 mod outgoing;
 mod rules;
+mod small;
 mod topics;
 #[cfg(test)]
 mod week;
@@ -23,7 +24,6 @@ use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
-use crate::endpoint::http::rate::AddressRate;
 use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
@@ -47,6 +47,7 @@ use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
+use small::{address_rate, sealer, space};
 use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
@@ -124,7 +125,7 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let admission = admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
-        let space = disk::space(config, &metrics)?;
+        let space = space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let policies = rules::policies(config, &clock, &metrics)?;
@@ -142,8 +143,8 @@ impl Gateway {
             policies: &policies,
         };
         let board = Board::new(clock.clone());
-        let early = parts.goes_early();
-        let mut members = Members::new(&store, &clock, &board, early);
+        let mut members = Members::new(&store, &clock, &board, parts.goes_early());
+        let live = live::live(config, (&store, &clock, &metrics), members.node);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
@@ -154,9 +155,11 @@ impl Gateway {
         let manager = parts.manager(doing, (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let tools_of_api = (&credentials, sealer, board);
-        let mut api = parts.api((intake, topics.clone()), tools_of_api, draining.clone());
-        api.node = members.node;
+        let api = parts.api(
+            (intake, topics.clone()),
+            (&credentials, sealer, board),
+            (draining.clone(), live.clone()),
+        );
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
@@ -171,6 +174,7 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
+        work.spawn("live", endless(live.run(work.stop())));
         work.spawn("queue", manager.run(work.stop()));
         work.spawn("topics", endless(topics.run(work.stop())));
         let doors = lifecycle.stage("listeners");
@@ -228,19 +232,6 @@ impl Gateway {
 async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
     task.await;
     Ok(())
-}
-
-fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
-    let rate = &config.limits.address_rate;
-    AddressRate::new(rate.count, rate.period, clock.clone())
-}
-
-fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
-    let secrets = config.secrets.as_ref();
-    let sealer = |it: &crate::config::Secrets| {
-        Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
-    };
-    secrets.map(sealer).transpose()
 }
 
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
@@ -403,17 +394,16 @@ impl Parts<'_> {
         &self,
         (intake, topics): (Intake, Topics),
         (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
-        draining: tokio_util::sync::CancellationToken,
+        (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
-        let names = self.names();
         Api {
             intake,
             topics,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
             schemas: self.schemas.clone(),
-            names,
+            names: self.names(),
             main_domain: config.domains[0].clone(),
             clock: self.clock.clone(),
             sealer,
@@ -431,7 +421,8 @@ impl Parts<'_> {
             ),
             draining,
             board,
-            node: uuid::Uuid::nil(),
+            node: live.node(),
+            live,
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
             policies: self.policies.clone(),

@@ -38,6 +38,7 @@ mod resealing;
 mod retention;
 mod schemas;
 mod seal;
+mod sessions;
 mod settle;
 mod settled;
 mod shards;
@@ -87,6 +88,10 @@ pub use resealing::{SealedAgent, Seals, count_seals};
 pub use retention::{RetentionRules, Swept};
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
 pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
+pub use sessions::{
+    HandOut, Handed, NewSession, Opened, SessionFilter, SessionKind, SessionPresence, SessionRef,
+    SessionRow, Tended, Tending,
+};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;
@@ -94,8 +99,8 @@ pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
 pub use token_keys::TokenKey;
 pub use topics::{
-    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Opened, Publication, Start,
-    StoredPublication, Subscribed, Subscription, SubscriptionState, Trim, list_destination,
+    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Numbered, Publication,
+    Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim, list_destination,
     list_number,
 };
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
