@@ -1054,7 +1054,7 @@ async fn an_address_has_a_thousand_subscriptions_at_most(home: Home) {
     let topic = world.topic("t", TopicSettings::default()).await;
     let bob = world.agent("bob").await;
     world.agent("pub").await;
-    for session in 0..1_000 {
+    for session in 1..=1_000 {
         let made = world.store.subscribe(store::NewSubscription {
             public_id: format!("s{session}"),
             topic,
