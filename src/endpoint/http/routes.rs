@@ -12,7 +12,9 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
-use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, topics, trace};
+use super::{
+    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, stream, topics, trace,
+};
 use crate::auth::{Access, Permission};
 
 /// What a route asks.
@@ -134,7 +136,9 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(schemas(topics(operations(agents(open(Routes::new()))))))
+    staff(schemas(topics(operations(sessions(agents(open(
+        Routes::new(),
+    )))))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -149,6 +153,7 @@ fn open(routes: Routes) -> Routes {
         .get("/v1/messages/{id}/status", Needs(Track), messages::status)
         .get("/v1/messages/{id}/trace", Needs(Track), trace::show)
         .get("/v1/inbox/{address}", Agent(Receive), inbox::list)
+        .get("/v1/inbox/{address}/stream", Agent(Receive), stream::open)
         .post(
             "/v1/inbox/{address}/ack",
             Agent(Receive),
@@ -240,6 +245,23 @@ fn agents(routes: Routes) -> Routes {
             "/v1/admin/enrolment-tokens/{id}",
             Staff(ManageAgents),
             admin::enrolment::revoke,
+        )
+}
+
+/// Who is connected.
+fn sessions(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageAgents, ReadAgents};
+    routes
+        .get(
+            "/v1/admin/sessions",
+            Staff(ReadAgents),
+            admin::sessions::list,
+        )
+        .delete(
+            "/v1/admin/sessions/{id}",
+            Staff(ManageAgents),
+            admin::sessions::close,
         )
 }
 

@@ -12,8 +12,8 @@ use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentKind, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey,
-    Replies, Sealer, TopicSettings,
+    Agent, AgentChange, AgentKind, AgentSettings, Created, DeliveryMode, Grant, LiveSettings,
+    NewAgent, NewKey, Replies, Sealer, TopicSettings,
 };
 
 #[derive(Serialize)]
@@ -35,6 +35,7 @@ struct AgentView {
     description: Option<String>,
     listed: bool,
     replies: Replies,
+    live: LiveSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<TopicSettings>,
     active: bool,
@@ -86,6 +87,7 @@ impl AgentView {
             description: settings.description,
             listed: settings.listed,
             replies: settings.replies,
+            live: settings.live,
             topic: settings.topic,
             active: agent.active,
             created_at: agent.created_at,
