@@ -48,6 +48,11 @@ const SQLITE: &[Embedded] = &[
         "sessions",
         include_str!("../../migrations/sqlite/0008_sessions.sql"),
     ),
+    (
+        9,
+        "topics",
+        include_str!("../../migrations/sqlite/0009_topics.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -75,6 +80,11 @@ const POSTGRES: &[Embedded] = &[
         5,
         "sessions",
         include_str!("../../migrations/postgres/0005_sessions.sql"),
+    ),
+    (
+        6,
+        "topics",
+        include_str!("../../migrations/postgres/0006_topics.sql"),
     ),
 ];
 

@@ -21,6 +21,7 @@ mod routes;
 pub mod server;
 mod staffed;
 mod stream;
+mod topics;
 mod trace;
 mod view;
 
@@ -44,6 +45,7 @@ use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
+use crate::topics::Topics;
 
 pub use health::Health;
 use routes::RouteTable;
@@ -54,6 +56,8 @@ pub use routes::{Row, route_reference, route_table};
 pub struct Api {
     /// The door.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// What is kept.
     pub store: Store,
     /// Who is connected.
