@@ -43,9 +43,12 @@ use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
+pub(in crate::endpoint) use extract::span;
 pub use health::Health;
+pub(in crate::endpoint) use messages::ReceiptView;
 use routes::RouteTable;
 pub use routes::{Row, route_reference, route_table};
+pub(in crate::endpoint) use view::full_message;
 
 /// The handles of this endpoint.
 #[derive(Clone)]
