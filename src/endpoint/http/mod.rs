@@ -43,6 +43,7 @@ use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 
+pub(in crate::endpoint) use error::ApiError;
 pub(in crate::endpoint) use extract::span;
 pub use health::Health;
 pub(in crate::endpoint) use messages::ReceiptView;
