@@ -22,6 +22,9 @@ pub enum Topic {
     Answer(i64),
     /// A change of the deliveries of the stored message with this number.
     Message(i64),
+    /// The session of this number is to look: it ended, or what it was handed was dealt with by
+    /// another way.
+    Session(i64),
 }
 
 type Waiters = Mutex<HashMap<Topic, (watch::Sender<()>, usize)>>;
@@ -78,6 +81,12 @@ impl Subscription {
         if self.changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Takes what was published so far as known: the next [`Subscription::changed`] waits for what
+    /// comes after.
+    pub fn catch_up(&mut self) {
+        self.changes.mark_unchanged();
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod credentials;
 mod listeners;
+mod live;
 mod members;
 mod outgoing;
 mod rules;
+mod small;
 #[cfg(test)]
 mod week;
 
@@ -21,7 +23,6 @@ use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
-use crate::endpoint::http::rate::AddressRate;
 use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
@@ -44,6 +45,7 @@ use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
+use small::{address_rate, sealer, space};
 use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
@@ -139,8 +141,8 @@ impl Gateway {
             policies: &policies,
         };
         let board = Board::new(clock.clone());
-        let early = parts.goes_early();
-        let mut members = Members::new(&store, &clock, &board, early);
+        let mut members = Members::new(&store, &clock, &board, parts.goes_early());
+        let live = live::live(config, (&store, &clock, &metrics), members.node);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
@@ -149,8 +151,12 @@ impl Gateway {
         let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let mut api = parts.api(intake, (&credentials, sealer, board), draining.clone());
-        api.node = members.node;
+        let drained = draining.clone();
+        let api = parts.api(
+            intake,
+            (&credentials, sealer, board),
+            (drained, live.clone()),
+        );
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
@@ -165,6 +171,7 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
+        work.spawn("live", endless(live.run(work.stop())));
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -223,38 +230,12 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
     Ok(())
 }
 
-fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
-    let rate = &config.limits.address_rate;
-    AddressRate::new(rate.count, rate.period, clock.clone())
-}
-
-fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
-    let secrets = config.secrets.as_ref();
-    let sealer = |it: &crate::config::Secrets| {
-        Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
-    };
-    secrets.map(sealer).transpose()
-}
-
 fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
     let rules = AdmissionRules {
         commit_wait: config.limits.commit_wait,
         requests: config.limits.connections.saturating_mul(REQUESTS),
     };
     Admission::new(rules, clock.clone(), metrics.admission().clone())
-}
-
-fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let file = config.store.database.file();
-    let folder = file.map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    });
-    let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
-        folder: folder.unwrap_or_default(),
-        cause,
-    })
 }
 
 /// What the parts of a gateway are made of.
@@ -408,16 +389,15 @@ impl Parts<'_> {
         &self,
         intake: Intake,
         (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
-        draining: tokio_util::sync::CancellationToken,
+        (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
-        let names = self.names();
         Api {
             intake,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
             schemas: self.schemas.clone(),
-            names,
+            names: self.names(),
             main_domain: config.domains[0].clone(),
             clock: self.clock.clone(),
             sealer,
@@ -435,7 +415,8 @@ impl Parts<'_> {
             ),
             draining,
             board,
-            node: uuid::Uuid::nil(),
+            node: live.node(),
+            live,
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
             policies: self.policies.clone(),

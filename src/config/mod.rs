@@ -27,6 +27,7 @@ mod issuers;
 mod kind;
 mod limits;
 mod listen;
+mod live;
 mod log;
 mod names;
 mod net;
@@ -63,6 +64,7 @@ pub use issuers::Issuer;
 pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
 pub use limits::Limits;
 pub use listen::Listen;
+pub use live::Live;
 pub use log::Log;
 pub use net::{Allow, Net};
 pub use peers::Peer;
@@ -92,7 +94,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 23] = [
+const SECTIONS: [&Section; 24] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -112,6 +114,7 @@ const SECTIONS: [&Section; 23] = [
     &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
+    &Live::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
     &Log::TABLE,
@@ -157,6 +160,8 @@ pub struct Config {
     pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
+    /// Connections over which agents are sent their mail.
+    pub live: Live,
     /// How much of everything.
     pub limits: Limits,
     /// How long what is over is kept.
@@ -222,6 +227,7 @@ impl Config {
         };
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
+        let live = Live::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
@@ -269,6 +275,7 @@ impl Config {
             policies: policies?,
             schemas: schemas?,
             delivery: delivery?,
+            live: live?,
             limits: limits?,
             retention: retention?,
             log: log?,

@@ -38,6 +38,7 @@ mod resealing;
 mod retention;
 mod schemas;
 mod seal;
+mod sessions;
 mod settle;
 mod settled;
 mod shards;
@@ -86,6 +87,10 @@ pub use resealing::{SealedAgent, Seals, count_seals};
 pub use retention::{RetentionRules, Swept};
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
 pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
+pub use sessions::{
+    HandOut, Handed, NewSession, Opened, SessionFilter, SessionKind, SessionPresence, SessionRef,
+    SessionRow, Tended, Tending,
+};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;

@@ -108,7 +108,7 @@ impl Outbox {
         // What must not be missed stands first.
         topics.sort_unstable_by_key(|topic| match topic {
             Topic::Queue | Topic::Control => 0,
-            Topic::Mailbox(_) => 1,
+            Topic::Mailbox(_) | Topic::Session(_) => 1,
             Topic::Answer(_) => 2,
             Topic::Message(_) => 3,
         });
@@ -120,6 +120,7 @@ impl Outbox {
                 Topic::Mailbox(id) => write!(text, " m{id:x}"),
                 Topic::Answer(hash) => write!(text, " a{hash:x}"),
                 Topic::Message(mid) => write!(text, " s{mid:x}"),
+                Topic::Session(number) => write!(text, " e{number:x}"),
             };
             if written.is_err() || text.len() > LONGEST {
                 text.truncate(before);
@@ -146,6 +147,7 @@ fn read(notice: &str, own: &str) -> Option<(i64, Vec<Topic>)> {
             "m" => number(rest).map(Topic::Mailbox),
             "a" => number(rest).map(Topic::Answer),
             "s" => number(rest).map(Topic::Message),
+            "e" => number(rest).map(Topic::Session),
             _ => None,
         }
     });
@@ -264,6 +266,7 @@ mod tests {
             Topic::Answer(-3),
             Topic::Queue,
             Topic::Mailbox(9),
+            Topic::Session(12),
         ];
         board.leave(&topics, 41);
         board.leave(&[Topic::Queue], 50);

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
 use super::issuer_metrics::IssuerMetrics;
+use super::live_metrics::LiveMetrics;
 use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use super::schema_metrics::SchemaMetrics;
@@ -138,6 +139,7 @@ struct Series {
     policies: PolicyMetrics,
     schemas: SchemaMetrics,
     issuers: IssuerMetrics,
+    live: LiveMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -159,7 +161,7 @@ impl Default for Metrics {
 pub struct Raised(Gauge);
 
 impl Raised {
-    fn new(gauge: Gauge) -> Self {
+    pub(super) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
@@ -251,6 +253,7 @@ impl Metrics {
             policies: PolicyMetrics::register(r),
             schemas: SchemaMetrics::register(r),
             issuers: IssuerMetrics::register(r),
+            live: LiveMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -314,6 +317,12 @@ impl Metrics {
     #[must_use]
     pub fn issuers(&self) -> &IssuerMetrics {
         &self.0.issuers
+    }
+
+    /// The series of sessions.
+    #[must_use]
+    pub fn live(&self) -> &LiveMetrics {
+        &self.0.live
     }
 
     /// A request was refused with this code.

@@ -8,6 +8,7 @@
 mod admission_metrics;
 mod board;
 mod issuer_metrics;
+mod live_metrics;
 mod log;
 mod metrics;
 mod policy_metrics;
@@ -18,8 +19,9 @@ mod signature_metrics;
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
 pub use issuer_metrics::IssuerMetrics;
+pub use live_metrics::LiveMetrics;
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
-pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
+pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, Raised, RefusedConnection};
 pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use schema_metrics::SchemaMetrics;

@@ -37,6 +37,7 @@ use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::intake::{Intake, LocalNames};
+use crate::live::Live;
 use crate::policy::Policies;
 use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
@@ -58,6 +59,8 @@ pub struct Api {
     pub intake: Intake,
     /// What is kept.
     pub store: Store,
+    /// Who is connected.
+    pub live: Live,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.
