@@ -392,7 +392,10 @@ impl Parts<'_> {
         (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
+        let tools = (self.store, self.clock);
+        let names = (&live, &intake, self.names());
         Api {
+            sockets: live::sockets(config, names, tools, credentials, draining.clone()),
             intake,
             store: self.store.clone(),
             auth: credentials.auth.clone(),

@@ -1,9 +1,15 @@
 //! The sessions of this gateway, from their configuration.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::credentials::Credentials;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::endpoint::websocket::{Room, Tools};
+use crate::intake::{Intake, LocalNames};
 pub(super) use crate::live::Live;
 use crate::live::LiveRules;
 use crate::store::Store;
@@ -23,4 +29,26 @@ pub(super) fn live(
     };
     let tools = (store.clone(), clock.clone());
     Live::new(tools, metrics.live().clone(), rules, node)
+}
+
+/// What connections of agents work with.
+pub(super) fn sockets(
+    config: &Config,
+    (live, intake, names): (&Live, &Intake, Arc<LocalNames>),
+    (store, clock): (&Store, &Clock),
+    credentials: &Credentials,
+    draining: CancellationToken,
+) -> Tools {
+    Tools {
+        intake: intake.clone(),
+        store: store.clone(),
+        auth: credentials.auth.clone(),
+        names,
+        live: live.clone(),
+        clock: clock.clone(),
+        guesses: credentials.guesses.clone(),
+        audit: credentials.audit.clone(),
+        draining,
+        room: Room::new(config.limits.message_size, config.live.compression),
+    }
 }

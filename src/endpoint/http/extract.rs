@@ -116,7 +116,7 @@ pub(super) fn with_request(event: Event, parts: &Parts) -> Event {
 }
 
 /// The credential of a request: what it says, else the certificate of its connection.
-async fn presented(parts: &Parts, auth: &Authenticator) -> Result<Presented, ApiError> {
+pub(super) async fn presented(parts: &Parts, auth: &Authenticator) -> Result<Presented, ApiError> {
     let headers = &parts.headers;
     if let Some(key) = headers.get(ADMIN_KEY) {
         let Ok(key) = key.to_str() else {

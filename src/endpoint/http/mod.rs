@@ -22,6 +22,7 @@ pub mod server;
 mod staffed;
 mod trace;
 mod view;
+mod websocket;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -36,6 +37,7 @@ use crate::auth::audit::Audit;
 use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
+use crate::endpoint::websocket::Tools;
 use crate::intake::{Intake, LocalNames};
 use crate::live::Live;
 use crate::policy::Policies;
@@ -61,6 +63,8 @@ pub struct Api {
     pub store: Store,
     /// Who is connected.
     pub live: Live,
+    /// What connections of agents work with.
+    pub sockets: Tools,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.

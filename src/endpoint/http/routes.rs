@@ -12,7 +12,9 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
-use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace};
+use super::{
+    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace, websocket,
+};
 use crate::auth::{Access, Permission};
 
 /// What a route asks.
@@ -160,6 +162,7 @@ fn open(routes: Routes) -> Routes {
             Agent(Receive),
             inbox::acknowledge,
         )
+        .get("/v1/ws", Own, websocket::open)
         .get("/v1/discovery/agents", Public, discovery::all)
         .get(
             "/v1/discovery/agents/{domain}",

@@ -131,7 +131,10 @@ impl Tools {
         let id = self.clock.mint_v7().to_string();
         self.audit.note(event.in_request(&id, peer.remote));
         match self.guesses.wrong(peer.remote).await {
-            Ok(()) => Close::of(close::UNAUTHENTICATED, "the token is not, or no longer, good"),
+            Ok(()) => Close::of(
+                close::UNAUTHENTICATED,
+                "the token is not, or no longer, good",
+            ),
             Err(_) => Close::of(close::LATER, "too many wrong tokens: come again later"),
         }
     }
@@ -175,7 +178,7 @@ impl Tools {
         let session = match self.live.open(opening.clone()).await {
             Err(OpenFault::BadResume) => {
                 // Who guesses waits; who was away too long goes on anew.
-                drop(self.guesses.wrong(peer.remote).await);
+                let _ = self.guesses.wrong(peer.remote).await;
                 frames.push(unknown_resume(reference.clone()));
                 let resume = None;
                 self.live.open(Opening { resume, ..opening }).await
@@ -280,10 +283,14 @@ impl Tools {
     /// not there to others than itself.
     pub(crate) async fn presence(
         self,
-        asker: i64,
+        asker: &Principal,
         (addresses, reference): (Vec<Address>, Ref),
     ) -> ServerFrame {
-        match self.present(asker, addresses).await {
+        let number = match asker {
+            Principal::Agent { id, .. } => *id,
+            _ => 0,
+        };
+        match self.present(number, addresses).await {
             Ok(agents) => ServerFrame::Presence { reference, agents },
             Err(error) => complaint(reference, &error.into()),
         }

@@ -355,7 +355,7 @@ pub(crate) struct PresenceView {
 /// What a gateway says.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum ServerFrame {
+pub(in crate::endpoint) enum ServerFrame {
     /// The session is open.
     Welcome {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]

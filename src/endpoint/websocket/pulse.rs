@@ -39,8 +39,8 @@ impl Pulse {
     }
 
     /// Something came, or nothing was read.
-    pub(crate) const fn heard(&mut self, now: Duration) {
-        self.heard = now;
+    pub(crate) fn heard(&mut self, now: Duration) {
+        self.heard = self.heard.max(now);
     }
 
     /// A ping came; whether it is one too many.

@@ -1,12 +1,14 @@
 //! What comes on a connection, event after event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::close::{self, Close};
 use super::wire::{Decoder, Event};
+use crate::clock::Clock;
 
 /// What is read at once: little of who is idle, more of who is amid a large message.
 const LITTLE: usize = 2 * 1024;
@@ -43,16 +45,34 @@ pub(crate) struct Source<R> {
     decoder: Decoder,
     memory: Memory,
     held: Option<OwnedSemaphorePermit>,
+    clock: Clock,
+    /// When bytes last came.
+    moved: Duration,
+    /// Since when a message has been coming.
+    amid: Option<Duration>,
 }
 
 impl<R: AsyncRead + Unpin> Source<R> {
-    pub(crate) const fn new(reader: R, decoder: Decoder, memory: Memory) -> Self {
+    pub(crate) fn new(reader: R, decoder: Decoder, (memory, clock): (Memory, Clock)) -> Self {
         Self {
             reader,
             decoder,
             memory,
             held: None,
+            moved: clock.monotonic(),
+            clock,
+            amid: None,
         }
+    }
+
+    /// When bytes last came.
+    pub(crate) const fn moved(&self) -> Duration {
+        self.moved
+    }
+
+    /// Since when a message has been coming that is not whole yet.
+    pub(crate) const fn amid(&self) -> Option<Duration> {
+        self.amid
     }
 
     /// The decoder, to ask and to tell it.
@@ -67,6 +87,10 @@ impl<R: AsyncRead + Unpin> Source<R> {
     pub(crate) fn ready(&mut self) -> Result<Option<Event>, End> {
         let event = self.decoder.next().map_err(End::Close)?;
         self.account()?;
+        self.amid = match self.decoder.is_amid() {
+            true if event.is_none() => self.amid.or(Some(self.moved)),
+            _ => None,
+        };
         Ok(event)
     }
 
@@ -87,7 +111,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
             }
             buffer.reserve(if amid { MUCH } else { LITTLE });
             match self.reader.read_buf(buffer).await {
-                Ok(1..) => {}
+                Ok(1..) => self.moved = self.clock.monotonic(),
                 Ok(0) | Err(_) => return Err(End::Gone),
             }
         }
@@ -101,7 +125,10 @@ impl<R: AsyncRead + Unpin> Source<R> {
             return Ok(());
         }
         let units = held.div_ceil(UNIT);
-        let taken = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let taken = self
+            .held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = u32::try_from(units.saturating_sub(taken)).unwrap_or(u32::MAX);
         let more = self.memory.0.clone().try_acquire_many_owned(missing);
         match (more, &mut self.held) {
