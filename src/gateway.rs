@@ -7,6 +7,7 @@ mod members;
 mod outgoing;
 mod rules;
 mod small;
+mod topics;
 #[cfg(test)]
 mod week;
 
@@ -41,6 +42,7 @@ use crate::store::{
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use crate::topics::Topics;
 use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
@@ -148,15 +150,14 @@ impl Gateway {
             .with_others(config, (&clock, &metrics), &outgoing)?;
         let (intake, offers) = parts.intake(&credentials);
         let share = members.share.clone();
-        let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
+        let topics = parts.topics(&intake);
+        let doing = (intake.clone(), topics.clone());
+        let manager = parts.manager(doing, (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let drained = draining.clone();
-        let api = parts.api(
-            intake,
-            (&credentials, sealer, board),
-            (drained, live.clone()),
-        );
+        let tools_of_api = (&credentials, sealer, board);
+        let ends = (draining.clone(), live.clone());
+        let api = parts.api((intake, topics.clone()), tools_of_api, ends);
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
@@ -173,6 +174,7 @@ impl Gateway {
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
         work.spawn("live", endless(live.run(work.stop())));
         work.spawn("queue", manager.run(work.stop()));
+        work.spawn("topics", endless(topics.run(work.stop())));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
         let edge = Edge {
@@ -344,7 +346,7 @@ impl Parts<'_> {
 
     fn manager(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (offers, share): (mpsc::Receiver<Offer>, Share),
         (sealer, board): (Option<Sealer>, &Board),
     ) -> queue::Manager {
@@ -374,7 +376,8 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.outgoing.transports(store, sealer, clock),
+            transports: self.transports(sealer, &topics),
+            topics,
             intake,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -387,16 +390,18 @@ impl Parts<'_> {
 
     fn api(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
         (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
         let tools = (self.store, self.clock);
-        let names = (&live, &intake, self.names());
+        let movement = (&intake, &live, &topics);
+        let end = (draining.clone(), self.names());
         Api {
-            sockets: live::sockets(config, names, tools, credentials, draining.clone()),
+            sockets: live::sockets(config, movement, tools, credentials, end),
             intake,
+            topics,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
             schemas: self.schemas.clone(),

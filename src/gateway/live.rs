@@ -14,6 +14,7 @@ pub(super) use crate::live::Live;
 use crate::live::LiveRules;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::topics::Topics;
 
 /// The sessions of the gateway `node`: none yet.
 pub(super) fn live(
@@ -34,10 +35,10 @@ pub(super) fn live(
 /// What connections of agents work with.
 pub(super) fn sockets(
     config: &Config,
-    (live, intake, names): (&Live, &Intake, Arc<LocalNames>),
+    (intake, live, topics): (&Intake, &Live, &Topics),
     (store, clock): (&Store, &Clock),
     credentials: &Credentials,
-    draining: CancellationToken,
+    (draining, names): (CancellationToken, Arc<LocalNames>),
 ) -> Tools {
     Tools {
         intake: intake.clone(),
@@ -45,6 +46,7 @@ pub(super) fn sockets(
         auth: credentials.auth.clone(),
         names,
         live: live.clone(),
+        topics: topics.clone(),
         clock: clock.clone(),
         guesses: credentials.guesses.clone(),
         audit: credentials.audit.clone(),

@@ -15,12 +15,11 @@ use crate::net::{
     TlsVersions, authorities, authorities_of_servers,
 };
 use crate::protocol::{Advertisement, Domain};
-use crate::queue::Transports;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Metrics;
 use crate::tls::ClientChains;
 use crate::transport::webhook::WebhookTransport;
-use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
+use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing, Transport};
 
 use super::StartError;
 
@@ -124,7 +123,7 @@ impl Outgoing {
         store: &Store,
         sealer: Option<Sealer>,
         clock: &Clock,
-    ) -> Transports {
+    ) -> (Arc<dyn Transport>, Arc<dyn Transport>) {
         let tools = PeerTools {
             store: store.clone(),
             discovery: self.discovery.clone(),
@@ -136,10 +135,7 @@ impl Outgoing {
         }
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
-        Transports {
-            peer: Arc::new(peer),
-            webhook: Arc::new(webhook),
-        }
+        (Arc::new(peer), Arc::new(webhook))
     }
 }
 

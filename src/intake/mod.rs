@@ -11,6 +11,7 @@
 mod bounce;
 mod express;
 mod identities;
+mod list;
 mod made;
 mod making;
 mod receipt;
@@ -301,7 +302,7 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::LoopDetected));
         }
         envelope.answers = self.answered(&envelope.message).await?;
-        let recipients = self.plan(&envelope).await?;
+        let recipients = self.plan(&envelope, envelope.message.recipients()).await?;
         if let Err(refusal) = refuse_if_none_is_left(&recipients) {
             return Err(Box::pin(self.with_alternatives(refusal, &envelope.message)).await);
         }
@@ -399,11 +400,15 @@ impl Intake {
     }
 
     /// What is to become of each recipient.
-    async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
+    async fn plan(
+        &self,
+        envelope: &Envelope,
+        recipients: &[Address],
+    ) -> Result<Vec<Planned>, Refusal> {
         let give_up_at = self.latest(envelope);
         let mut identities = Identities::new(envelope, &self.clock);
-        let mut planned = Vec::with_capacity(envelope.message.recipients().len());
-        for address in envelope.message.recipients() {
+        let mut planned = Vec::with_capacity(recipients.len());
+        for address in recipients {
             let plan = self
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)

@@ -84,6 +84,7 @@ impl Taken {
                 Decision::Taken { message_id, fates } => (message_id, fates),
             },
         };
+        refuse_if_all_are_refused(&self.addresses, &fates)?;
         self.metrics.accepted(self.origin);
         tracing::info!(
             message.id = message_id.as_str(),
@@ -98,6 +99,21 @@ impl Taken {
             signing: self.signing,
             ..receipt
         })
+    }
+}
+
+/// What nobody is to get was not stored.
+fn refuse_if_all_are_refused(addresses: &[Address], fates: &[Fate]) -> Result<(), Refusal> {
+    let mut refused = Vec::with_capacity(fates.len());
+    for (address, fate) in addresses.iter().zip(fates) {
+        match fate {
+            Fate::Refused(code) => refused.push((address.to_string(), *code)),
+            _ => return Ok(()),
+        }
+    }
+    match refused.first() {
+        Some((_, code)) => Err(Refusal::of_recipients(*code, refused.into_iter())),
+        None => Ok(()),
     }
 }
 

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::protocol::list::{ToTopic, may_pass};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
-use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, Terms, party_hash};
+use crate::store::{
+    Agent, AgentKind, DeliveryMode, Plan, Store, StoreError, Terms, list_destination, party_hash,
+};
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +88,9 @@ impl LocalNames {
         if !agent.active {
             return Ok(Plan::Refused(ErrorCode::RecipientUnavailable));
         }
+        if agent.settings.kind == AgentKind::Topic {
+            return Ok(to_topic(&agent, message, give_up_at));
+        }
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
@@ -99,6 +105,26 @@ impl LocalNames {
                 terms: Terms::default(),
             },
         })
+    }
+}
+
+/// What is sent to a topic waits in the queue until the copies are made.
+fn to_topic(topic: &Agent, message: &Message, give_up_at: Timestamp) -> Plan {
+    if ToTopic::of(message) == ToTopic::Publication {
+        if !may_pass(message, &topic.address) {
+            return Plan::Refused(ErrorCode::LoopDetected);
+        }
+        if !takes_schema(topic, message) {
+            return Plan::Refused(ErrorCode::SchemaValidationFailed);
+        }
+    }
+    Plan::Queue {
+        party: topic.id,
+        destination: list_destination(topic.id),
+        give_up_at,
+        wire: None,
+        reserved: None,
+        terms: Terms::default(),
     }
 }
 

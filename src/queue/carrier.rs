@@ -28,6 +28,7 @@ use crate::store::{
     Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
 };
 use crate::telemetry::Metrics;
+use crate::topics::Topics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
 
 /// After a database fault a dispatch is looked at again after this time.
@@ -40,6 +41,8 @@ pub struct Transports {
     pub peer: Arc<dyn Transport>,
     /// To webhooks.
     pub webhook: Arc<dyn Transport>,
+    /// To those who subscribed to a topic.
+    pub list: Arc<dyn Transport>,
 }
 
 impl Transports {
@@ -49,6 +52,7 @@ impl Transports {
         match destination {
             Destination::Peer(_) => self.peer.as_ref(),
             Destination::Agent(_) => self.webhook.as_ref(),
+            Destination::List(_) => self.list.as_ref(),
         }
     }
 }
@@ -79,6 +83,7 @@ pub(super) struct Carrier {
     pub(super) store: Store,
     pub(super) intake: Intake,
     pub(super) transports: Transports,
+    pub(super) topics: Topics,
     pub(super) notices: Notices,
     pub(super) paces: Paces,
     pub(super) schedule: Schedule,
@@ -175,7 +180,7 @@ impl Carrier {
                 .find_agent_by_number(number)
                 .await
                 .unwrap_or(None),
-            Destination::Peer(_) => None,
+            Destination::Peer(_) | Destination::List(_) => None,
         };
         let polls = agent
             .as_ref()

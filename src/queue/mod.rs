@@ -3,6 +3,7 @@
 mod backoff;
 mod carrier;
 mod destination;
+mod expansion;
 mod keeper;
 mod lane;
 mod late;
@@ -19,6 +20,7 @@ mod window;
 
 pub use backoff::Schedule;
 pub use carrier::Transports;
+pub use expansion::Expansion;
 pub use keeper::{Keeper, Membership};
 pub use manager::{Manager, QueueFault, QueueLimits};
 pub use share::Share;
@@ -34,6 +36,7 @@ use crate::intake::{Intake, Offer};
 use crate::protocol::Domain;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Post};
+use crate::topics::Topics;
 
 /// What the queue goes by.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub struct QueueParts {
     pub store: Store,
     /// Judges what settling brings forth.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// The ways out.
     pub transports: Transports,
     /// What time it is.
@@ -87,6 +92,7 @@ pub fn manager(parts: QueueParts, rules: QueueRules) -> Manager {
         store: parts.store,
         intake: parts.intake,
         transports: parts.transports,
+        topics: parts.topics,
         share: parts.share,
         schedule: rules.schedule,
         delay_notice: rules.delay_notice,

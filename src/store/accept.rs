@@ -5,10 +5,12 @@
 //! - positions in a mailbox become visible in order and without gaps;
 //! - a message whose key is known for a recipient is not delivered to it again
 //!   (AMTP 1.0, section 8.1.1), and a known key with other content refuses the whole request;
+//! - what is sent to a topic gets its number there, if its sender knows the last one or names none;
 //! - where every recipient is refused or known, nothing is written.
 
 mod mailboxes;
 mod numbers;
+mod publications;
 mod rows;
 
 use tokio::sync::oneshot;
@@ -26,6 +28,7 @@ use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, T
 
 use mailboxes::Mailboxes;
 pub(super) use numbers::{Drawn, Numbers, Open};
+use publications::Publications;
 use rows::Rows;
 
 /// A judged message: what is to become of each recipient.
@@ -190,6 +193,7 @@ pub(super) async fn apply(
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     let mut claims = Claims::read(tx, jobs).await?;
+    let mut publications = Publications::read(tx, jobs).await?;
     let mut mailboxes = Mailboxes::read(tx, jobs).await?;
     let mut next = Next {
         drawn: numbers.draw(tx, needed(jobs)).await?,
@@ -197,12 +201,14 @@ pub(super) async fn apply(
     };
     let mut rows = Rows::default();
     for job in jobs.iter_mut() {
-        let decision = decide(job, &mut claims, &mut mailboxes, &mut next, &mut rows);
+        let places = (&mut mailboxes, &mut publications);
+        let decision = decide(job, &mut claims, places, &mut next, &mut rows);
         job.decision = Some(decision);
     }
     mailboxes.write(tx, topics).await?;
     topics.append(&mut rows.topics);
     rows.write(tx).await?;
+    publications.write(tx).await?;
     claims.write(tx).await
 }
 
@@ -234,7 +240,7 @@ fn needed(jobs: &[&mut AcceptJob]) -> (usize, usize) {
 fn decide(
     job: &AcceptJob,
     claims: &mut Claims,
-    mailboxes: &mut Mailboxes,
+    (mailboxes, publications): (&mut Mailboxes, &mut Publications),
     next: &mut Next<'_>,
     rows: &mut Rows,
 ) -> Decision {
@@ -274,7 +280,10 @@ fn decide(
                 Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, &recipient.address),
                 None => Fate::Refused(ErrorCode::AgentUnknown),
             },
-            (None, Plan::Queue { .. }) => rows.delivery(next, mid, envelope, recipient),
+            (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {
+                true => rows.delivery(next, mid, envelope, recipient),
+                false => Fate::Refused(ErrorCode::Conflict),
+            },
         })
         .collect();
     if !fates.iter().any(|fate| matches!(fate, Fate::New(_))) {

@@ -43,6 +43,11 @@ const SQLITE: &[Embedded] = &[
         "credentials",
         include_str!("../../migrations/sqlite/0007_credentials.sql"),
     ),
+    (
+        9,
+        "topics",
+        include_str!("../../migrations/sqlite/0009_topics.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -65,6 +70,11 @@ const POSTGRES: &[Embedded] = &[
         4,
         "credentials",
         include_str!("../../migrations/postgres/0004_credentials.sql"),
+    ),
+    (
+        6,
+        "topics",
+        include_str!("../../migrations/postgres/0006_topics.sql"),
     ),
 ];
 

@@ -49,6 +49,7 @@ mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_keys;
+mod topics;
 mod trace;
 mod webhook_secret;
 
@@ -97,6 +98,11 @@ pub use space::Space;
 pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
 pub use token_keys::TokenKey;
+pub use topics::{
+    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Opened as OpenedPublication,
+    Publication, Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim,
+    list_destination, list_number,
+};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::config::Database;

@@ -27,15 +27,18 @@ pub enum Destination {
     Peer(Domain),
     /// The webhook of the local agent with this number.
     Agent(i64),
+    /// The subscribers of the topic with this number.
+    List(i64),
 }
 
 impl Destination {
-    /// Reads the form kept in the database: `domain:example.org`, `agent:7`.
+    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `list:7`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("domain", domain) => Domain::parse(domain).ok().map(Self::Peer),
             ("agent", number) => number.parse().ok().map(Self::Agent),
+            ("list", number) => number.parse().ok().map(Self::List),
             _ => None,
         }
     }
@@ -45,7 +48,7 @@ impl Destination {
     pub const fn domain(&self) -> Option<&Domain> {
         match self {
             Self::Peer(domain) => Some(domain),
-            Self::Agent(_) => None,
+            Self::Agent(_) | Self::List(_) => None,
         }
     }
 
@@ -55,6 +58,7 @@ impl Destination {
         match self {
             Self::Peer(_) => "peer",
             Self::Agent(_) => "webhook",
+            Self::List(_) => "list",
         }
     }
 }
@@ -64,6 +68,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Peer(domain) => write!(f, "domain:{domain}"),
             Self::Agent(number) => write!(f, "agent:{number}"),
+            Self::List(number) => write!(f, "list:{number}"),
         }
     }
 }

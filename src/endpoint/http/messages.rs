@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The answer to an accepted message.
 #[derive(Debug, Serialize)]
-pub(in crate::endpoint) struct ReceiptView {
+pub(crate) struct ReceiptView {
     message_id: String,
     status: &'static str,
     recipients: Vec<ReceivedView>,

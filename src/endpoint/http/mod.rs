@@ -45,11 +45,12 @@ use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
+use crate::topics::Topics;
 
 pub(in crate::endpoint) use error::ApiError;
 pub(in crate::endpoint) use extract::span;
 pub use health::Health;
-pub(in crate::endpoint) use messages::ReceiptView;
+pub(crate) use messages::ReceiptView;
 use routes::RouteTable;
 pub use routes::{Row, route_reference, route_table};
 pub(in crate::endpoint) use view::full_message;
@@ -59,6 +60,8 @@ pub(in crate::endpoint) use view::full_message;
 pub struct Api {
     /// The door.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// What is kept.
     pub store: Store,
     /// Who is connected.

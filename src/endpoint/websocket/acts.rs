@@ -21,6 +21,7 @@ use crate::intake::{Arrival, Intake, LocalNames, Refusal, Taken, VERIFICATION};
 use crate::live::{Asked, Live, OpenFault, Opening, Session, SessionKind, wait_for_reply};
 use crate::protocol::{Address, ErrorCode, MessageId};
 use crate::store::{AgentKind, Listing, Store, StoreError};
+use crate::topics::Topics;
 
 /// A frame carries this much more than its message at most.
 const AROUND: usize = 64 * 1024;
@@ -42,6 +43,8 @@ pub struct Tools {
     pub names: Arc<LocalNames>,
     /// The sessions of this gateway.
     pub live: Live,
+    /// What goes to many.
+    pub topics: Topics,
     /// What time it is.
     pub clock: Clock,
     /// Holds up those who guess.
@@ -254,7 +257,11 @@ impl Tools {
         let receipt = taken.receipt().await?;
         let Some((wait, acknowledge)) = begun.wait else {
             let receipt = ReceiptView::of(receipt);
-            return Ok(ServerFrame::Receipt { reference, receipt });
+            return Ok(ServerFrame::Receipt {
+                reference,
+                receipt,
+                version: None,
+            });
         };
         let addresses = receipt.recipients.iter().map(|it| it.address.clone());
         let asked = Asked {
@@ -265,7 +272,11 @@ impl Tools {
         let tools = (&self.store, &self.clock);
         let Some(replied) = wait_for_reply(tools, &asked, wait, &self.draining).await? else {
             let receipt = ReceiptView::of(receipt);
-            return Ok(ServerFrame::Receipt { reference, receipt });
+            return Ok(ServerFrame::Receipt {
+                reference,
+                receipt,
+                version: None,
+            });
         };
         if acknowledge && let Some(agent) = self.names.find(&self.store, &asked.sender).await? {
             let ids = vec![replied.stored.message_id.clone()];

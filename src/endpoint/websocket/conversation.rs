@@ -53,6 +53,8 @@ enum Done {
     Entered(Box<Result<Entered, Close>>),
     Begun(Begun),
     Said(ServerFrame),
+    Subscribed(Result<ServerFrame, ServerFrame>),
+    Unsubscribed(Result<Option<ServerFrame>, ServerFrame>),
 }
 
 /// What was done beside.
@@ -271,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     fn enter(&mut self, who: Result<Principal, String>, reference: Ref) {
         let (tools, peer) = (self.tools.clone(), self.peer.clone());
         let wish = std::mem::take(&mut self.wish);
-        self.in_hand = Some(Box::pin(async move {
+        self.hold(async move {
             let principal = match who {
                 Ok(principal) => Ok(principal),
                 Err(token) => tools.principal(&token, &peer).await,
@@ -280,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 Ok(principal) => tools.enter(principal, (wish, peer), reference).await,
                 Err(close) => Err(close),
             }))
-        }));
+        });
     }
 
     fn act(&mut self, act: Act, reference: Ref) {
@@ -312,14 +314,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     self.say(&ServerFrame::Done { reference });
                 }
             }
-            Act::Presence(addresses) => {
-                self.in_hand = Some(Box::pin(async move {
-                    Done::Said(tools.presence(&who.0, (addresses, reference)).await)
-                }));
+            Act::Presence(addresses) => self.hold(async move {
+                Done::Said(tools.presence(&who.0, (addresses, reference)).await)
+            }),
+            Act::Subscribe(asked) => {
+                let session = session.number();
+                self.hold(async move {
+                    let done = tools.subscribe((who.0, session), (asked, reference)).await;
+                    Done::Subscribed(done)
+                });
             }
-            Act::Subscribe(_) | Act::Unsubscribe(..) | Act::Publish { .. } | Act::Broadcast(..) => {
-            }
+            Act::Unsubscribe(topic, one) => self.hold(async move {
+                Done::Unsubscribed(tools.unsubscribe(who.0, (topic, one), reference).await)
+            }),
+            Act::Publish {
+                topic,
+                raw,
+                expected_version,
+            } => self.hold(async move {
+                let how = (expected_version, reference);
+                Done::Said(tools.publish(who, (topic, raw), how).await)
+            }),
+            Act::Broadcast(raw, audience) => self.hold(async move {
+                Done::Said(tools.broadcast(who, (raw, audience), reference).await)
+            }),
         }
+    }
+
+    fn hold(&mut self, work: impl Future<Output = Done> + Send + 'static) {
+        self.in_hand = Some(Box::pin(work));
     }
 
     fn begin(&mut self, (raw, reference): (Bytes, Ref), wait: Option<(Duration, bool)>) {
@@ -327,9 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             return;
         };
         let (tools, who) = (self.tools.clone(), (principal.clone(), self.peer.clone()));
-        self.in_hand = Some(Box::pin(async move {
-            Done::Begun(tools.begin(who, (raw, reference), wait).await)
-        }));
+        self.hold(async move { Done::Begun(tools.begin(who, (raw, reference), wait).await) });
     }
 
     fn mark(&mut self, work: impl Future<Output = Option<ServerFrame>> + Send + 'static) {
@@ -360,7 +381,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                     }
                 });
             }
-            Done::Said(frame) => self.say(&frame),
+            Done::Said(frame) | Done::Subscribed(Ok(frame)) | Done::Unsubscribed(Err(frame)) => {
+                self.say(&frame);
+            }
+            Done::Subscribed(Err(frame)) => {
+                self.dialogue.unsubscribed();
+                self.say(&frame);
+            }
+            Done::Unsubscribed(Ok(frame)) => {
+                self.dialogue.unsubscribed();
+                if let Some(frame) = frame {
+                    self.say(&frame);
+                }
+            }
         }
         Ok(())
     }
@@ -436,7 +469,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         if !self.outbox.is_empty() && now >= self.outbox.moved() + STALL {
             return late("nothing was taken of what was sent");
         }
-        if self.source.amid().is_some_and(|since| now >= since + MESSAGE) {
+        if self
+            .source
+            .amid()
+            .is_some_and(|since| now >= since + MESSAGE)
+        {
             return late("a message did not become whole");
         }
         self.pulse.heard(self.source.moved());

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::auth::masked;
 use crate::endpoint::http::{ReceiptView, span as time_span};
 use crate::protocol::{Address, ErrorCode, MessageId, Timestamp};
+use crate::topics::{self, Filter};
 
 /// The name of the sub-protocol.
 pub const SUBPROTOCOL: &str = "amtp.v1";
@@ -122,9 +123,7 @@ frame! {
     Subscribe {
         topic: Address,
         #[serde(default)]
-        schemas: Vec<String>,
-        #[serde(default)]
-        headers: std::collections::BTreeMap<String, String>,
+        filter: Filter,
         #[serde(default)]
         from: Option<Start>,
         #[serde(default)]
@@ -166,16 +165,26 @@ frame! {
     }
 }
 
-/// From where a subscription begins.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What a subscriber wants of what was published before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Start {
-    /// From this publication on.
+    /// What came after the publication of this number.
     Seq(i64),
-    /// From this moment on.
+    /// What came since this moment.
     Time(Timestamp),
-    /// With the value that the topic keeps.
+    /// The topic's present value.
     Retained,
+}
+
+impl From<Start> for topics::From {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::Seq(number) => Self::Seq(number),
+            Start::Time(moment) => Self::Time(moment),
+            Start::Retained => Self::Retained,
+        }
+    }
 }
 
 /// Whom a broadcast reaches.
@@ -187,6 +196,15 @@ pub(crate) enum Audience {
     Connected,
     /// All agents.
     Registered,
+}
+
+impl From<Audience> for topics::Audience {
+    fn from(audience: Audience) -> Self {
+        match audience {
+            Audience::Connected => Self::Connected,
+            Audience::Registered => Self::Registered,
+        }
+    }
 }
 
 /// What a client wants.
@@ -355,7 +373,7 @@ pub(crate) struct PresenceView {
 /// What a gateway says.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(in crate::endpoint) enum ServerFrame {
+pub(crate) enum ServerFrame {
     /// The session is open.
     Welcome {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -382,6 +400,9 @@ pub(in crate::endpoint) enum ServerFrame {
         reference: Ref,
         #[serde(flatten)]
         receipt: ReceiptView,
+        /// The number it got in its topic.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<i64>,
     },
     /// The reply to a request.
     Reply {
@@ -400,7 +421,8 @@ pub(in crate::endpoint) enum ServerFrame {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Ref,
         topic: String,
-        subscription: Uuid,
+        subscription: String,
+        state: &'static str,
     },
     /// Which agents are connected.
     Presence {

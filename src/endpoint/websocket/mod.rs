@@ -11,6 +11,7 @@ mod deflate;
 mod dialogue;
 mod frames;
 mod handshake;
+mod many;
 mod outbox;
 mod pulse;
 mod source;

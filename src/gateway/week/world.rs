@@ -25,6 +25,7 @@ use crate::store::tests::Home;
 use crate::store::tests::size::Sizes;
 use crate::store::{self, Messenger, QueueFilter, Space, Store, StoreOptions};
 use crate::telemetry::{Board, Metrics};
+use crate::topics::Topics;
 
 /// Midnight, so that days of idempotency keys begin with ours.
 const START: i64 = 20_833 * 86_400_000;
@@ -89,8 +90,10 @@ impl World {
         let parts = QueueParts {
             store: store.clone(),
             intake: intake.clone(),
+            topics: Topics::new((store.clone(), intake.clone()), clock.clone()),
             transports: Transports {
                 peer: ways.clone(),
+                list: ways.clone(),
                 webhook: ways,
             },
             clock: clock.clone(),
