@@ -43,6 +43,7 @@ mod serve;
 mod staff;
 mod trace;
 mod version;
+mod watch;
 mod workers;
 
 const FAILED: u8 = 1;

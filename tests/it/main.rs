@@ -19,3 +19,4 @@ mod schemas;
 mod shared_database;
 mod support;
 mod support_works;
+mod websocket;

@@ -66,7 +66,7 @@ pub(crate) fn protocol(reason: &'static str) -> Close {
     Close::of(PROTOCOL, reason)
 }
 
-/// The answer to a close frame with this payload.
+/// The answer to a close frame with this payload: the same again.
 pub(crate) fn answer(payload: &[u8]) -> Result<Close, Close> {
     let (code, reason) = match payload {
         [] => {
@@ -78,11 +78,11 @@ pub(crate) fn answer(payload: &[u8]) -> Result<Close, Close> {
         [_] => return Err(protocol("half a close code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if std::str::from_utf8(reason).is_err() {
+    let Ok(reason) = std::str::from_utf8(reason) else {
         return Err(Close::of(DATA, "the reason is not UTF-8"));
-    }
+    };
     match code {
-        1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Close::of(code, "")),
+        1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Close::of(code, reason.to_owned())),
         _ => Err(protocol("no such close code")),
     }
 }

@@ -499,9 +499,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 drop(self.outbox.shutdown().await);
             }
         };
-        // Others need not wait for the goodbye.
+        // Others need not wait for the goodbye, but for what was acknowledged before it.
         let session = self.session.take();
+        let (beside, mut under_way) = (&mut self.beside, self.under_way);
+        let marked = async {
+            while under_way > 0 {
+                match beside.join_next().await {
+                    Some(Ok(Beside::Answered(_))) => {}
+                    Some(_) => under_way -= 1,
+                    None => break,
+                }
+            }
+        };
         let letting_go = async {
+            clock.within(LAST, marked).await;
             match session {
                 Some(session) if ending.resumable => session.detach().await,
                 Some(session) => session.close().await,

@@ -5,6 +5,7 @@
 //! last two is pure. The frames are described in `docs/websocket.md`.
 
 mod acts;
+mod client;
 mod close;
 mod conversation;
 mod deflate;
@@ -18,6 +19,7 @@ mod source;
 mod wire;
 
 pub use acts::{Peer, Room, Tools, Wish};
+pub use client::{Client, Heard};
 pub use conversation::{Conversation, Manner};
 pub use frames::SUBPROTOCOL;
 pub use handshake::{Handshake, HandshakeFault};

@@ -70,7 +70,7 @@ fn messages_are_put_together_in_whatever_pieces_they_come() {
         text("zw\u{e9}i"),
         text(""),
         text(&long),
-        Event::Closed(Close::of(1000, "")),
+        Event::Closed(Close::of(1000, "bye")),
     ];
     for piece in [1, 2, 3, 7, 1_000, bytes.len()] {
         let found = events(decoder(100_000), &bytes, piece).unwrap();
