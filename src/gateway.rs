@@ -155,9 +155,11 @@ impl Gateway {
         let manager = parts.manager(doing, (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let tools_of_api = (&credentials, sealer, board);
-        let ends = (draining.clone(), live.clone());
-        let api = parts.api((intake, topics.clone()), tools_of_api, ends);
+        let api = parts.api(
+            (intake, topics.clone()),
+            (&credentials, sealer, board),
+            (draining.clone(), live.clone()),
+        );
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;

@@ -41,6 +41,7 @@ mod schema;
 mod selection;
 mod serve;
 mod staff;
+mod topic;
 mod trace;
 mod version;
 mod watch;
@@ -67,6 +68,7 @@ enum Command {
     Doctor(Box<doctor::DoctorCommand>),
     Agent(agent::AgentCommand),
     Staff(staff::StaffCommand),
+    Topic(topic::TopicCommand),
     Audit(audit::AuditCommand),
     Key(key::KeyCommand),
     Send(Box<mail::SendCommand>),
@@ -98,6 +100,7 @@ impl Command {
             Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
             Self::Staff(command) => wait_for(command.run()),
+            Self::Topic(command) => wait_for(command.run()),
             Self::Audit(command) => wait_for(command.run()),
             Self::Key(command) => command.run(),
             Self::Send(command) => wait_for(command.run()),

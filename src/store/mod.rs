@@ -99,9 +99,9 @@ pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
 pub use token_keys::TokenKey;
 pub use topics::{
-    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Opened as OpenedPublication,
-    Publication, Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim,
-    list_destination, list_number,
+    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Numbered, Publication,
+    Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim, list_destination,
+    list_number,
 };
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 

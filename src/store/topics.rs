@@ -15,7 +15,7 @@ mod subscriptions;
 use super::sql::{Connection, Statement};
 
 pub use housekeeping::Trim;
-pub use publications::{Opened, Publication, StoredPublication};
+pub use publications::{Numbered, Publication, StoredPublication};
 pub use subscribing::{Asking, Confirming, NewSubscription, Start, Subscribed};
 pub use subscriptions::{Subscription, SubscriptionState};
 

@@ -1,11 +1,13 @@
 //! The one delivery of what is sent to a topic: its copies, chunk by chunk.
 
+use std::collections::HashSet;
+
 use super::copies::{BYTES, Original, Target};
 use super::{TopicFault, Topics, is_topic, said};
 use crate::protocol::list::{ToTopic, expected_version};
 use crate::protocol::{Address, ErrorCode, Message};
 use crate::store::{
-    ALL_AGENTS, Agent, AgentKind, CONNECTED_AGENTS, OpenedPublication, Publication, StoredMessage,
+    ALL_AGENTS, Agent, AgentKind, CONNECTED_AGENTS, Numbered, Publication, StoredMessage,
 };
 
 /// Subscriptions looked at for one chunk: more than one address may have, so that each chunk has all
@@ -92,8 +94,8 @@ impl Topics {
         let of = (number, stored.mid);
         let opened = store.open_publication(of, expected_version(message), self.0.clock.now());
         match opened.await? {
-            OpenedPublication::Publication(publication) => Ok(publication),
-            OpenedPublication::Conflict(_) => Err(said(
+            Numbered::Publication(publication) => Ok(publication),
+            Numbered::Conflict(_) => Err(said(
                 ErrorCode::Conflict,
                 "Another publication was the last one when this one was released.",
             )),
@@ -157,12 +159,19 @@ impl Topics {
         original: &Original<'_>,
     ) -> Result<Chunk, TopicFault> {
         let after = Address::parse(&publication.progress).ok();
-        let found = self.0.store.list_agents(after.as_ref(), CHUNK).await?;
+        let store = &self.0.store;
+        let found = store.list_agents(after.as_ref(), CHUNK).await?;
         let is_last = found.len() < CHUNK;
         let to = found.last().map(|agent| agent.address.key());
+        let numbers: Vec<i64> = found.iter().map(|agent| agent.id).collect();
+        let connected = match publication.topic {
+            CONNECTED_AGENTS => store.connected_agents(&numbers).await?,
+            _ => numbers,
+        };
+        let connected: HashSet<i64> = connected.into_iter().collect();
         let mut targets = Vec::with_capacity(found.len());
         for agent in found {
-            if takes_broadcasts(&agent, original) {
+            if connected.contains(&agent.id) && takes_broadcasts(&agent, original) {
                 targets.push(Target {
                     agent: Some(agent.id),
                     address: agent.address,

@@ -123,6 +123,26 @@ impl Topics {
         self.remove(&found).await
     }
 
+    /// Whether a caller may read what was published in a topic: who may subscribe, its own key, and
+    /// operators.
+    ///
+    /// # Errors
+    /// `POLICY_DENIED`, `ACCESS_DENIED`.
+    pub fn may_read(&self, by: &Principal, topic: &Agent) -> Result<(), TopicFault> {
+        if owns(by, topic) {
+            return Ok(());
+        }
+        let Principal::Agent { address, .. } = by else {
+            return Err(TopicFault::new(ErrorCode::AccessDenied));
+        };
+        let who = (address, Standing::local());
+        let intake = &self.0.intake;
+        match intake.allows(Direction::Subscribe, who, &topic.address, true) {
+            true => Ok(()),
+            false => Err(TopicFault::new(ErrorCode::PolicyDenied)),
+        }
+    }
+
     pub(super) async fn remove(&self, found: &[Subscription]) -> Result<bool, TopicFault> {
         let numbers = found.iter().map(|it| it.number).collect();
         let removed = self.0.store.remove_subscriptions(numbers).await?;

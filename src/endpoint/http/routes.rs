@@ -13,7 +13,7 @@ use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
 use super::{
-    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace, websocket,
+    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, topics, trace, websocket,
 };
 use crate::auth::{Access, Permission};
 
@@ -136,7 +136,7 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(schemas(operations(agents(open(Routes::new())))))
+    staff(schemas(topics(operations(agents(open(Routes::new()))))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -297,6 +297,50 @@ fn operations(routes: Routes) -> Routes {
             admin::dead_letters::drop_many,
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+}
+
+/// Topics, who is subscribed to them, and what goes to everybody.
+fn topics(routes: Routes) -> Routes {
+    use Access::{Agent, Needs, Staff};
+    use Permission::{Discover, ManageAgents, ReadAgents, Receive, Send};
+    routes
+        .get("/v1/topics", Needs(Discover), topics::list)
+        .post("/v1/topics", Staff(ManageAgents), topics::create)
+        .get("/v1/topics/{name}", Needs(Discover), topics::show)
+        .post("/v1/topics/{name}/messages", Agent(Send), topics::publish)
+        .get("/v1/topics/{name}/messages", Agent(Receive), topics::kept)
+        .get("/v1/topics/{name}/value", Agent(Receive), topics::value)
+        .post(
+            "/v1/topics/{name}/subscriptions",
+            Agent(Receive),
+            topics::subscribe,
+        )
+        .get(
+            "/v1/topics/{name}/subscriptions",
+            Agent(Receive),
+            topics::list_subscriptions,
+        )
+        .delete(
+            "/v1/topics/{name}/subscriptions/{id}",
+            Agent(Receive),
+            topics::end,
+        )
+        .post("/v1/broadcast", Agent(Send), topics::broadcast)
+        .get(
+            "/v1/admin/topics/{name}/subscriptions",
+            Staff(ReadAgents),
+            topics::list_any,
+        )
+        .post(
+            "/v1/admin/topics/{name}/subscriptions",
+            Staff(ManageAgents),
+            topics::subscribe_any,
+        )
+        .delete(
+            "/v1/admin/topics/{name}/subscriptions/{id}",
+            Staff(ManageAgents),
+            topics::end_any,
+        )
 }
 
 /// Policies and the registry of schemas.

@@ -148,6 +148,13 @@ impl Verb for Tidy {
         )
         .bind(STEP);
         removed += tx.run(topics).await?;
+        let sessions = Statement::new(
+            "DELETE FROM subscriptions WHERE id IN (SELECT s.id FROM subscriptions s \
+             WHERE s.session IS NOT NULL AND NOT EXISTS \
+               (SELECT 1 FROM sessions WHERE sessions.number = s.session) LIMIT ?)",
+        )
+        .bind(STEP);
+        removed += tx.run(sessions).await?;
         Ok(removed)
     }
 }

@@ -42,7 +42,7 @@ pub struct StoredPublication {
 
 /// What opening a publication came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opened {
+pub enum Numbered {
     /// It has its number.
     Publication(Publication),
     /// Another one was the last than its sender expected: that of this number.
@@ -78,7 +78,7 @@ impl Store {
         (topic, mid): (i64, i64),
         expected: Option<i64>,
         now: Timestamp,
-    ) -> Result<Opened, StoreError> {
+    ) -> Result<Numbered, StoreError> {
         let open = OpenPublication {
             topic,
             mid,
@@ -246,19 +246,19 @@ struct OpenPublication {
 }
 
 impl Verb for OpenPublication {
-    type Answer = Opened;
+    type Answer = Numbered;
 
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
-    ) -> sqlx::Result<Opened> {
+    ) -> sqlx::Result<Numbered> {
         let last = lock_topic(tx, self.topic).await?;
         if let Some(known) = by_message(tx, self.topic, self.mid).await? {
-            return Ok(Opened::Publication(known));
+            return Ok(Numbered::Publication(known));
         }
         if self.expected.is_some_and(|expected| expected != last) {
-            return Ok(Opened::Conflict(last));
+            return Ok(Numbered::Conflict(last));
         }
         let publication = Publication {
             topic: self.topic,
@@ -280,7 +280,7 @@ impl Verb for OpenPublication {
             .bind(publication.seq)
             .bind(self.topic);
         tx.run(count).await?;
-        Ok(Opened::Publication(publication))
+        Ok(Numbered::Publication(publication))
     }
 }
 

@@ -94,6 +94,8 @@ impl Store {
     ) -> Result<Vec<Subscription>, StoreError> {
         let statement = Statement::new(format!(
             "{SELECT} WHERE topic = ? AND state = 1 AND subscriber > ? AND after_seq < ? \
+             AND (session IS NULL OR EXISTS \
+               (SELECT 1 FROM sessions WHERE sessions.number = subscriptions.session)) \
              ORDER BY subscriber, id LIMIT ?"
         ))
         .bind(topic)
@@ -161,6 +163,23 @@ impl Store {
         ))
         .bind(after);
         self.subscriptions(statement).await
+    }
+
+    /// Those of these agents that have a session.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn connected_agents(&self, agents: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let mut reader = self.reader().await?;
+        let mut found = Vec::new();
+        for chunk in padded(agents) {
+            let marks = places(chunk.len());
+            let text = format!("SELECT DISTINCT agent FROM sessions WHERE agent IN ({marks})");
+            for row in reader.rows(Statement::new(text).bind_all(chunk)).await? {
+                found.push(row.int(0)?);
+            }
+        }
+        Ok(found)
     }
 
     /// How many confirmed subscriptions topics have.

@@ -12,8 +12,8 @@ use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies,
-    Sealer,
+    Agent, AgentChange, AgentKind, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey,
+    Replies, Sealer, TopicSettings,
 };
 
 #[derive(Serialize)]
@@ -24,6 +24,7 @@ pub(crate) struct OneAgent {
 #[derive(Serialize)]
 struct AgentView {
     address: String,
+    kind: AgentKind,
     delivery_mode: DeliveryMode,
     #[serde(skip_serializing_if = "Option::is_none")]
     push_target: Option<String>,
@@ -34,6 +35,8 @@ struct AgentView {
     description: Option<String>,
     listed: bool,
     replies: Replies,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<TopicSettings>,
     active: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -73,6 +76,7 @@ impl AgentView {
         let settings = agent.settings.clone();
         Self {
             address: agent.address.to_string(),
+            kind: settings.kind,
             delivery_mode: settings.delivery_mode,
             push_target: settings.push_target,
             has_headers: agent.sealed_headers.is_some(),
@@ -82,6 +86,7 @@ impl AgentView {
             description: settings.description,
             listed: settings.listed,
             replies: settings.replies,
+            topic: settings.topic,
             active: agent.active,
             created_at: agent.created_at,
             updated_at: agent.updated_at,
@@ -235,6 +240,9 @@ pub(crate) async fn change(
             "address",
             "cannot be changed: add a new agent",
         ));
+    }
+    if form.kind.is_some_and(|kind| kind != agent.settings.kind) {
+        return Err(invalid_field("kind", "cannot be changed: add a new agent"));
     }
     let settings = form.apply(agent.settings.clone())?;
     let polled = agent.settings.delivery_mode == DeliveryMode::Pull;

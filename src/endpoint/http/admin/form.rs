@@ -8,10 +8,15 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
+use crate::store::{
+    AgentKind, AgentSettings, DeliveryMode, Replies, Sealer, TopicSettings, WEBHOOK_HEADERS,
+};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
+/// What a topic may keep: for a year, and so many publications.
+const LONGEST_RETENTION: u64 = 366 * 86_400;
+const MOST_KEPT: u64 = 100_000;
 
 /// The members of an agent that can be set. Absent = leave as it is.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +36,9 @@ pub(crate) struct AgentForm {
     pub(crate) description: Option<Option<String>>,
     pub(crate) listed: Option<bool>,
     pub(crate) replies: Option<Replies>,
+    pub(crate) kind: Option<AgentKind>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) topic: Option<Option<TopicSettings>>,
     pub(crate) active: Option<bool>,
 }
 
@@ -65,7 +73,12 @@ impl AgentForm {
         }
         settings.listed = self.listed.unwrap_or(settings.listed);
         settings.replies = self.replies.unwrap_or(settings.replies);
+        settings.kind = self.kind.unwrap_or(settings.kind);
+        if let Some(topic) = self.topic {
+            settings.topic = topic;
+        }
         push(&settings)?;
+        kind(&settings)?;
         Ok(settings)
     }
 
@@ -146,6 +159,35 @@ fn push(settings: &AgentSettings) -> Result<(), ApiError> {
         )),
         (DeliveryMode::Push, Some(target)) => web_address(target),
     }
+}
+
+/// What goes with the kind of an address only.
+fn kind(settings: &AgentSettings) -> Result<(), ApiError> {
+    let is_topic = settings.kind == AgentKind::Topic;
+    if is_topic && settings.delivery_mode == DeliveryMode::Push {
+        return Err(invalid_field("delivery_mode", "a topic has no webhook"));
+    }
+    let Some(kept) = &settings.topic else {
+        return Ok(());
+    };
+    if !is_topic {
+        return Err(invalid_field("topic", "only goes with kind topic"));
+    }
+    if kept
+        .retention_seconds
+        .is_some_and(|seconds| !(1..=LONGEST_RETENTION).contains(&seconds))
+    {
+        let error = format!("must be 1 to {LONGEST_RETENTION}");
+        return Err(invalid_field("topic.retention_seconds", &error));
+    }
+    if kept
+        .keep
+        .is_some_and(|keep| !(1..=MOST_KEPT).contains(&keep))
+    {
+        let error = format!("must be 1 to {MOST_KEPT}");
+        return Err(invalid_field("topic.keep", &error));
+    }
+    Ok(())
 }
 
 fn web_address(target: &str) -> Result<(), ApiError> {
