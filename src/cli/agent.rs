@@ -121,12 +121,24 @@ enum Replies {
     Never,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sharing {
+    Shared,
+    Copies,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SessionOrder {
+    Kept,
+    None,
+}
+
 #[derive(Debug, Args)]
 struct Settings {
     /// How mail reaches the agent
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// The webhook, for mode push
+    /// The webhook, for mode push; or a wss:// address that the gateway dials
     #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// A header for the webhook, such as "Authorization: Bearer …"; may be repeated
@@ -150,6 +162,12 @@ struct Settings {
     /// Whether answers of its webhook become reply messages
     #[arg(long, value_enum)]
     replies: Option<Replies>,
+    /// Whether each message goes to one of its sessions or to all
+    #[arg(long, value_enum)]
+    sessions: Option<Sharing>,
+    /// Whether the mail of one sender keeps its order among sessions that share it
+    #[arg(long, value_enum)]
+    order: Option<SessionOrder>,
 }
 
 impl Settings {
@@ -183,6 +201,20 @@ impl Settings {
             self.replies
                 .map(|replies| word(&format!("{replies:?}").to_lowercase())),
         );
+        let mut live = Map::new();
+        if let Some(sessions) = self.sessions {
+            live.insert(
+                "sessions".to_owned(),
+                word(&format!("{sessions:?}").to_lowercase()),
+            );
+        }
+        if let Some(order) = self.order {
+            live.insert(
+                "order".to_owned(),
+                word(&format!("{order:?}").to_lowercase()),
+            );
+        }
+        set("live", (!live.is_empty()).then(|| Value::Object(live)));
         if !self.headers.is_empty() {
             set("headers", Some(headers(&self.headers)?));
         }

@@ -40,6 +40,7 @@ mod quickstart;
 mod schema;
 mod selection;
 mod serve;
+mod session;
 mod staff;
 mod topic;
 mod trace;
@@ -78,6 +79,7 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     Policy(policy::PolicyCommand),
     Schema(schema::SchemaCommand),
+    Session(session::SessionCommand),
     Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
@@ -110,6 +112,7 @@ impl Command {
             Self::DeadLetter(command) => wait_for(command.run()),
             Self::Policy(command) => command.run(),
             Self::Schema(command) => wait_for(command.run()),
+            Self::Session(command) => wait_for(command.run()),
             Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),

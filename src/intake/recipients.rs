@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::protocol::list::{ToTopic, may_pass};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
 use crate::store::{
-    Agent, AgentKind, DeliveryMode, Plan, Store, StoreError, Terms, list_destination, party_hash,
+    Agent, AgentKind, Plan, Store, StoreError, Terms, list_destination, party_hash,
 };
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
@@ -94,9 +94,12 @@ impl LocalNames {
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
-        Ok(match agent.settings.delivery_mode {
-            DeliveryMode::Pull => Plan::Inbox { mailbox: agent.id },
-            DeliveryMode::Push => Plan::Queue {
+        Ok(match agent.settings.has_mailbox() {
+            true => Plan::Inbox {
+                mailbox: agent.id,
+                priority: None,
+            },
+            false => Plan::Queue {
                 party: agent.id,
                 destination: format!("agent:{}", agent.id),
                 give_up_at,

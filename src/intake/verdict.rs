@@ -277,13 +277,17 @@ fn on_terms(verdict: &Verdict, planned: &Planned, give_up_at: crate::protocol::T
         },
     };
     match &planned.plan {
-        Plan::Inbox { mailbox } if terms.begin == Begin::Held => Plan::Queue {
+        Plan::Inbox { mailbox, .. } if terms.begin == Begin::Held => Plan::Queue {
             party: *mailbox,
             destination: format!("agent:{mailbox}"),
             give_up_at,
             wire: None,
             reserved: None,
             terms,
+        },
+        Plan::Inbox { mailbox, .. } => Plan::Inbox {
+            mailbox: *mailbox,
+            priority: terms.priority,
         },
         Plan::Queue {
             party,

@@ -60,6 +60,8 @@ pub enum Plan {
     Inbox {
         /// The agent's number.
         mailbox: i64,
+        /// Its priority there, whatever its message says.
+        priority: Option<Priority>,
     },
     /// Into the queue.
     Queue {
@@ -276,8 +278,8 @@ fn decide(
         .map(|(recipient, known)| match (known, &recipient.plan) {
             (_, Plan::Refused(code)) => Fate::Refused(*code),
             (Some(mid), _) => Fate::Known(mid),
-            (None, Plan::Inbox { mailbox }) => match mailboxes.take(*mailbox) {
-                Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, &recipient.address),
+            (None, Plan::Inbox { mailbox, .. }) => match mailboxes.take(*mailbox) {
+                Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, recipient),
                 None => Fate::Refused(ErrorCode::AgentUnknown),
             },
             (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {

@@ -12,6 +12,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::keys::{self, NewKey};
+use super::sessions::{self, Which};
 use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
 use crate::protocol::{Address, AgentName, Domain, Timestamp};
@@ -301,7 +302,7 @@ impl Verb for ChangeAgent {
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
-        _topics: &'a mut Vec<Topic>,
+        topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let change = &self.0;
         let Some(present) = settings_of(tx, change.id).await? else {
@@ -328,8 +329,23 @@ impl Verb for ChangeAgent {
                 .bind(change.id);
             tx.run(update).await?;
         }
+        if let Some(reason) = why_sessions_end(change, &present) {
+            let all = Which::Agent(change.id);
+            sessions::dismiss(tx, all, reason, change.now, topics).await?;
+        }
         Ok(found)
     }
+}
+
+/// Why an agent's sessions do not outlive a change, where they do not.
+fn why_sessions_end(change: &AgentChange, present: &AgentSettings) -> Option<&'static str> {
+    if !change.active {
+        return Some("the agent was deactivated");
+    }
+    let changed = change.settings.live != present.live
+        || change.settings.has_mailbox() != present.has_mailbox()
+        || change.settings.dials() != present.dials();
+    changed.then_some("the agent's settings were changed")
 }
 
 /// What is set of an agent at present; nothing where it is gone.
@@ -365,13 +381,19 @@ impl Verb for DeleteAgent {
                 .bind(self.now.as_millis())
                 .bind(self.id);
         let found = tx.run(update).await? > 0;
+        let all = Which::Agent(self.id);
+        sessions::dismiss(tx, all, "the agent was deleted", self.now, topics).await?;
         if let Some(memory) = tx.memory() {
             memory.forget(self.id);
         }
         tx.run(Statement::new("DELETE FROM mailboxes WHERE id = ?").bind(self.id))
             .await?;
-        tx.run(Statement::new("DELETE FROM api_keys WHERE agent = ?").bind(self.id))
-            .await?;
+        for text in [
+            "DELETE FROM api_keys WHERE agent = ?",
+            "DELETE FROM session_copies WHERE mailbox = ?",
+        ] {
+            tx.run(Statement::new(text).bind(self.id)).await?;
+        }
         topics.push(Topic::Mailbox(self.id));
         Ok(found)
     }

@@ -194,6 +194,29 @@ impl Store {
         self.0.committing.commit(verb).await
     }
 
+    /// The message at a position that was handed out and waits again; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn handed_out(
+        &self,
+        mailbox: i64,
+        seq: i64,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let ask = Statement::new(
+            "SELECT m.message_id FROM inbox i JOIN messages m ON m.mid = i.mid \
+             WHERE i.mailbox = ? AND i.seq = ? AND i.session = 0 AND i.read = 1",
+        );
+        let row = self
+            .reader()
+            .await?
+            .row(ask.bind(mailbox).bind(seq))
+            .await?;
+        let id = row.map(|row| row.text(0)).transpose()?;
+        // Every stored id was parsed before it was stored.
+        Ok(id.and_then(|id| MessageId::parse(&id).ok()))
+    }
+
     /// Puts mail back, hidden until a moment. Answers, for each id, whether anything was there.
     ///
     /// # Errors

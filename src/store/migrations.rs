@@ -44,6 +44,11 @@ const SQLITE: &[Embedded] = &[
         include_str!("../../migrations/sqlite/0007_credentials.sql"),
     ),
     (
+        8,
+        "sessions",
+        include_str!("../../migrations/sqlite/0008_sessions.sql"),
+    ),
+    (
         9,
         "topics",
         include_str!("../../migrations/sqlite/0009_topics.sql"),
@@ -70,6 +75,11 @@ const POSTGRES: &[Embedded] = &[
         4,
         "credentials",
         include_str!("../../migrations/postgres/0004_credentials.sql"),
+    ),
+    (
+        5,
+        "sessions",
+        include_str!("../../migrations/postgres/0005_sessions.sql"),
     ),
     (
         6,

@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, Grant,
-    InboxQuery, KeyMark, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned,
-    ReadFilter, Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open,
-    restore, verify,
+    Acceptance, AgentChange, AgentSettings, Created, Decision, Fate, Grant, InboxQuery, KeyMark,
+    ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter,
+    RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open, restore, verify,
 };
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl, Secret};
@@ -49,6 +48,7 @@ mod postgres;
 mod queue;
 mod resealing;
 mod schemas;
+mod sessions;
 mod shards;
 mod shared;
 pub(crate) mod size;
@@ -228,7 +228,10 @@ fn new_agent(name: &str) -> NewAgent {
 fn to_inbox(address: &str, mailbox: i64) -> Planned {
     Planned {
         address: Address::parse(address).unwrap(),
-        plan: Plan::Inbox { mailbox },
+        plan: Plan::Inbox {
+            mailbox,
+            priority: None,
+        },
     }
 }
 

@@ -101,7 +101,8 @@ fn view(owner: &Address, page: InboxPage) -> Result<InboxView, ApiError> {
     })
 }
 
-fn item(item: &InboxItem) -> Result<Box<RawValue>, ApiError> {
+/// A message as the inbox shows it.
+pub(super) fn item(item: &InboxItem) -> Result<Box<RawValue>, ApiError> {
     let status = if item.read { "\"read\"" } else { "\"unread\"" };
     let cursor = format!("\"{}\"", cursor::write(item.seq));
     full_message(&item.message, &[("status", status), ("cursor", &cursor)])
@@ -238,7 +239,7 @@ fn split(ids: Vec<String>, found: &[bool]) -> (Vec<String>, Vec<String>) {
 }
 
 /// The mailbox, if it is the caller's own. An unknown mailbox and another's look alike.
-fn mailbox(presented: Presented, address: &str) -> Result<(i64, Address), ApiError> {
+pub(super) fn mailbox(presented: Presented, address: &str) -> Result<(i64, Address), ApiError> {
     match presented {
         Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
         Presented::Principal(Principal::Agent {

@@ -20,6 +20,7 @@ pub mod request_id;
 mod routes;
 pub mod server;
 mod staffed;
+mod stream;
 mod topics;
 mod trace;
 mod view;

@@ -13,7 +13,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
 use super::{
-    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, topics, trace, websocket,
+    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, stream, topics, trace,
+    websocket,
 };
 use crate::auth::{Access, Permission};
 
@@ -136,7 +137,9 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(schemas(topics(operations(agents(open(Routes::new()))))))
+    staff(schemas(topics(operations(sessions(agents(open(
+        Routes::new(),
+    )))))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -151,6 +154,7 @@ fn open(routes: Routes) -> Routes {
         .get("/v1/messages/{id}/status", Needs(Track), messages::status)
         .get("/v1/messages/{id}/trace", Needs(Track), trace::show)
         .get("/v1/inbox/{address}", Agent(Receive), inbox::list)
+        .get("/v1/inbox/{address}/stream", Agent(Receive), stream::open)
         .post(
             "/v1/inbox/{address}/ack",
             Agent(Receive),
@@ -243,6 +247,23 @@ fn agents(routes: Routes) -> Routes {
             "/v1/admin/enrolment-tokens/{id}",
             Staff(ManageAgents),
             admin::enrolment::revoke,
+        )
+}
+
+/// Who is connected.
+fn sessions(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageAgents, ReadAgents};
+    routes
+        .get(
+            "/v1/admin/sessions",
+            Staff(ReadAgents),
+            admin::sessions::list,
+        )
+        .delete(
+            "/v1/admin/sessions/{id}",
+            Staff(ManageAgents),
+            admin::sessions::close,
         )
 }
 

@@ -15,7 +15,7 @@ impl Mailboxes {
             .iter()
             .flat_map(|job| &job.acceptance.recipients)
             .filter_map(|recipient| match recipient.plan {
-                Plan::Inbox { mailbox } => Some(mailbox),
+                Plan::Inbox { mailbox, .. } => Some(mailbox),
                 _ => None,
             })
             .collect();

@@ -56,14 +56,20 @@ impl Rows {
         (mailbox, seq): (i64, i64),
         mid: i64,
         envelope: &Envelope,
-        address: &Address,
+        recipient: &Planned,
     ) -> Fate {
+        let urgency = match recipient.plan {
+            Plan::Inbox { priority, .. } => priority,
+            _ => None,
+        };
+        let urgency = urgency.unwrap_or(envelope.message.priority());
         self.inbox.push(vec![
             mailbox.into(),
             seq.into(),
             mid.into(),
             party_hash(&envelope.message.sender().key()).into(),
-            address.to_string().into(),
+            priority(urgency).into(),
+            recipient.address.to_string().into(),
         ]);
         Fate::New(DeliveryStatus::Delivered)
     }
@@ -156,7 +162,7 @@ impl Rows {
             _ => (0, 0),
         });
         tx.insert(Insert::new(
-            "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient)",
+            "INSERT INTO inbox (mailbox, seq, mid, sender_hash, priority, recipient)",
             inbox,
         ))
         .await?;

@@ -241,7 +241,9 @@ async fn end(
                 .push(dead_letter(it, taken, attempts, (reason, *bounce)));
             free(tx, *held).await?;
         }
-        Ending::Inbox(mailbox) => return move_to_inbox(tx, it, *mailbox, topics).await,
+        Ending::Inbox(mailbox) => {
+            return move_to_inbox(tx, it, (*mailbox, taken.priority), topics).await;
+        }
         Ending::Deferred { .. } => return Ok(()),
     }
     rows.settled.push(row.row());
@@ -282,7 +284,7 @@ fn dead_letter(
 async fn move_to_inbox(
     tx: &mut Connection,
     it: &Settlement,
-    mailbox: i64,
+    (mailbox, priority): (i64, i64),
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     if let Some(memory) = tx.memory() {
@@ -296,11 +298,12 @@ async fn move_to_inbox(
         return Ok(());
     };
     let insert = Statement::new(
-        "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient) \
-         SELECT ?, ?, mid, sender_hash, ? FROM messages WHERE mid = ?",
+        "INSERT INTO inbox (mailbox, seq, priority, mid, sender_hash, recipient) \
+         SELECT ?, ?, ?, mid, sender_hash, ? FROM messages WHERE mid = ?",
     )
     .bind(mailbox)
     .bind(position.int(0)?)
+    .bind(priority)
     .bind(it.recipient.as_str())
     .bind(it.mid);
     tx.run(insert).await?;

@@ -227,8 +227,14 @@ impl Raw {
     fn whole(&self) -> Option<(u8, usize, usize)> {
         let bytes = &self.read;
         let (start, length) = match *bytes.get(1)? {
-            126 => (4, u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
-            127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap())),
+            126 => (
+                4,
+                u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
+            ),
+            127 => (
+                10,
+                u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()),
+            ),
             length => (2, u64::from(length)),
         };
         let length = usize::try_from(length).unwrap();

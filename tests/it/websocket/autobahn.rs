@@ -7,7 +7,9 @@ use crate::support::{Agent, Daemon};
 
 /// A frame of the sub-protocol with this payload, however long.
 fn ping(reference: &str) -> Vec<u8> {
-    json!({ "type": "ping", "ref": reference }).to_string().into_bytes()
+    json!({ "type": "ping", "ref": reference })
+        .to_string()
+        .into_bytes()
 }
 
 async fn open(daemon: &Daemon, agent: &Agent) -> Raw {
@@ -57,12 +59,18 @@ async fn messages_come_whole_however_they_are_cut() {
         bytes.extend(frame(0x89, b"between"));
         bytes.extend(frame(0x80, b""));
         raw.send(&bytes).await;
-        assert_eq!(raw.next().await, Sent::Frame(0x8a, b"between".to_vec()), "{size}");
+        assert_eq!(
+            raw.next().await,
+            Sent::Frame(0x8a, b"between".to_vec()),
+            "{size}"
+        );
         pong(&mut raw, "pieces").await;
     }
     let large = spaced(1 << 20);
     let mut bytes = frame(0x01, b"");
-    large.chunks(64).for_each(|piece| bytes.extend(frame(0x00, piece)));
+    large
+        .chunks(64)
+        .for_each(|piece| bytes.extend(frame(0x00, piece)));
     bytes.extend(frame(0x80, b""));
     raw.send(&bytes).await;
     pong(&mut raw, "long").await;
@@ -106,16 +114,29 @@ async fn what_breaks_the_rules_ends_the_connection_with_its_code() {
             1002,
         ),
         ("binary", frame(0x82, b"x"), 1003),
-        ("6.3 invalid UTF-8", frame(0x81, b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80"), 1007),
+        (
+            "6.3 invalid UTF-8",
+            frame(0x81, b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80"),
+            1007,
+        ),
         ("6.6 half a character", frame(0x81, b"\xce"), 1007),
         (
             "6.4 invalid UTF-8 in fragments",
-            [frame(0x01, b"ok"), frame(0x00, b"\xf4\x90\x80\x80"), frame(0x80, b"")].concat(),
+            [
+                frame(0x01, b"ok"),
+                frame(0x00, b"\xf4\x90\x80\x80"),
+                frame(0x80, b""),
+            ]
+            .concat(),
             1007,
         ),
         ("7.3.2 half a close code", frame(0x88, b"\x03"), 1002),
         ("7.3.6 a long close", frame(0x88, &[3; 126]), 1002),
-        ("7.5.1 a reason that is not UTF-8", frame(0x88, b"\x03\xe8\xce\xba\xe1\xed\xa0"), 1007),
+        (
+            "7.5.1 a reason that is not UTF-8",
+            frame(0x88, b"\x03\xe8\xce\xba\xe1\xed\xa0"),
+            1007,
+        ),
         ("no mask", vec![0x81, 0x01, b'x'], 1002),
     ];
     for (what, bytes, expected) in table {
@@ -132,7 +153,14 @@ async fn valid_text_of_every_kind_is_taken() {
     let daemon = Daemon::start(&[]).await;
     let alice = daemon.agent("alice").await;
     let mut raw = open(&daemon, &alice).await;
-    for word in ["κόσμε", "\u{7f}", "\u{7ff}", "\u{ffff}", "\u{10ffff}", "\u{1f600}"] {
+    for word in [
+        "κόσμε",
+        "\u{7f}",
+        "\u{7ff}",
+        "\u{ffff}",
+        "\u{10ffff}",
+        "\u{1f600}",
+    ] {
         let text = ping(word);
         raw.frame(0x81, &text).await;
         pong(&mut raw, word).await;
@@ -150,10 +178,14 @@ async fn close_codes_are_answered() {
     let with = |code: u16, reason: &str| [&code.to_be_bytes(), reason.as_bytes()].concat();
     let mut table = vec![(Vec::new(), 0), (with(1000, "Hello World!"), 1000)];
     table.push((with(1000, &"*".repeat(123)), 1000));
-    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999,
+    ] {
         table.push((with(code, ""), code));
     }
-    for code in [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65_535] {
+    for code in [
+        0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65_535,
+    ] {
         table.push((with(code, ""), 1002));
     }
     for (payload, expected) in table {
@@ -164,8 +196,15 @@ async fn close_codes_are_answered() {
     }
     // Case 7.1: what comes after a close is not looked at.
     let mut raw = open(&daemon, &alice).await;
-    raw.send(&[frame(0x81, &ping("1")), frame(0x88, &with(1000, "")), frame(0x81, &ping("2"))].concat())
-        .await;
+    raw.send(
+        &[
+            frame(0x81, &ping("1")),
+            frame(0x88, &with(1000, "")),
+            frame(0x81, &ping("2")),
+        ]
+        .concat(),
+    )
+    .await;
     let mut heard: Vec<Value> = Vec::new();
     loop {
         match raw.next().await {

@@ -16,7 +16,10 @@ async fn a_request_that_is_no_handshake_is_refused() {
     let bearer = format!("Bearer {}", alice.key);
     let table: [(&[(&str, &str)], u16); 4] = [
         (&[("Sec-WebSocket-Protocol", "mqtt")], 400),
-        (&[("Authorization", "Bearer ak_0123456789abcdef_wrong")], 401),
+        (
+            &[("Authorization", "Bearer ak_0123456789abcdef_wrong")],
+            401,
+        ),
         (&[("Authorization", "Basic eDp5")], 401),
         (&[("Authorization", &bearer)], 101),
     ];
@@ -29,12 +32,17 @@ async fn a_request_that_is_no_handshake_is_refused() {
         let answer = Raw::shake_hands(&daemon, &path, &[("Authorization", &bearer)]).await;
         assert_eq!(answer.status, 400, "{query}");
     }
-    let (status, answer) = daemon.call(Method::GET, "/v1/ws", Some(&alice.key), None).await;
+    let (status, answer) = daemon
+        .call(Method::GET, "/v1/ws", Some(&alice.key), None)
+        .await;
     assert_eq!(status, 400, "{answer}");
     let staff = std::fs::read_to_string(daemon.folder.path().join("gateway/admin.key")).unwrap();
     let staff = format!("Bearer {}", staff.trim());
     let headers = [("Authorization", staff.as_str())];
-    assert_eq!(Raw::shake_hands(&daemon, "/v1/ws", &headers).await.status, 403);
+    assert_eq!(
+        Raw::shake_hands(&daemon, "/v1/ws", &headers).await.status,
+        403
+    );
 }
 
 #[tokio::test]
@@ -45,11 +53,17 @@ async fn who_is_unknown_is_shown_out() {
     let table = [
         (json!({ "type": "ping" }), 4401),
         (json!({ "type": "send", "message": {} }), 4401),
-        (json!({ "type": "auth", "token": "ak_0123456789abcdef_wrong" }), 4401),
+        (
+            json!({ "type": "auth", "token": "ak_0123456789abcdef_wrong" }),
+            4401,
+        ),
         (json!({ "type": "auth", "token": 7 }), 4401),
         (json!([1]), 4401),
         (big, 1009),
-        (json!({ "type": "auth", "token": alice.key, "inbox": "other@it.test" }), 4403),
+        (
+            json!({ "type": "auth", "token": alice.key, "inbox": "other@it.test" }),
+            4403,
+        ),
     ];
     for (frame, expected) in table {
         let mut raw = Raw::shake_hands(&daemon, "/v1/ws", &[]).await.raw;
@@ -88,17 +102,50 @@ async fn faulty_frames_end_in_errors_and_others_notice_nothing() {
     let nobody = message(&alice, "nobody@it.test", &json!(1));
     let table = [
         (json!({ "type": "dance" }), "INVALID_PARAMETER"),
-        (json!({ "type": "send", "message": 7 }), "INVALID_MESSAGE_FORMAT"),
-        (json!({ "type": "send", "message": foreign }), "SENDER_CREDENTIAL_MISMATCH"),
-        (json!({ "type": "send", "message": nobody }), "AGENT_UNKNOWN"),
-        (json!({ "type": "request", "message": nobody, "wait": "1s" }), "AGENT_UNKNOWN"),
-        (json!({ "type": "ack", "ids": ["018f2f5e-0000-7000-8000-000000000000"] }), "NOT_FOUND"),
-        (json!({ "type": "nack", "ids": ["018f2f5e-0000-7000-8000-000000000000"] }), "NOT_FOUND"),
-        (json!({ "type": "credit", "credit": -1 }), "INVALID_PARAMETER"),
-        (json!({ "type": "subscribe", "topic": "none@it.test" }), "NOT_FOUND"),
-        (json!({ "type": "unsubscribe", "topic": "none@it.test" }), "NOT_FOUND"),
-        (json!({ "type": "publish", "topic": "none@it.test", "message": {} }), "NOT_FOUND"),
-        (json!({ "type": "broadcast", "message": { "payload": 1 } }), "POLICY_DENIED"),
+        (
+            json!({ "type": "send", "message": 7 }),
+            "INVALID_MESSAGE_FORMAT",
+        ),
+        (
+            json!({ "type": "send", "message": foreign }),
+            "SENDER_CREDENTIAL_MISMATCH",
+        ),
+        (
+            json!({ "type": "send", "message": nobody }),
+            "AGENT_UNKNOWN",
+        ),
+        (
+            json!({ "type": "request", "message": nobody, "wait": "1s" }),
+            "AGENT_UNKNOWN",
+        ),
+        (
+            json!({ "type": "ack", "ids": ["018f2f5e-0000-7000-8000-000000000000"] }),
+            "NOT_FOUND",
+        ),
+        (
+            json!({ "type": "nack", "ids": ["018f2f5e-0000-7000-8000-000000000000"] }),
+            "NOT_FOUND",
+        ),
+        (
+            json!({ "type": "credit", "credit": -1 }),
+            "INVALID_PARAMETER",
+        ),
+        (
+            json!({ "type": "subscribe", "topic": "none@it.test" }),
+            "NOT_FOUND",
+        ),
+        (
+            json!({ "type": "unsubscribe", "topic": "none@it.test" }),
+            "NOT_FOUND",
+        ),
+        (
+            json!({ "type": "publish", "topic": "none@it.test", "message": {} }),
+            "NOT_FOUND",
+        ),
+        (
+            json!({ "type": "broadcast", "message": { "payload": 1 } }),
+            "POLICY_DENIED",
+        ),
     ];
     for (frame, expected) in table {
         let error = raw.ask(frame.clone()).await;
@@ -144,19 +191,29 @@ async fn a_bomb_does_not_go_off() {
     let bearer = format!("Bearer {}", alice.key);
     let headers = [
         ("Authorization", bearer.as_str()),
-        ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+        (
+            "Sec-WebSocket-Extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
     ];
     let Answer { mut raw, head, .. } = Raw::shake_hands(&daemon, "/v1/ws", &headers).await;
-    assert!(head.contains("permessage-deflate; server_no_context_takeover"), "{head}");
+    assert!(
+        head.contains("permessage-deflate; server_no_context_takeover"),
+        "{head}"
+    );
     // The welcome is long enough to be compressed; what it says does not matter here.
     assert!(matches!(raw.next().await, Sent::Frame(0xc1 | 0x81, _)));
     let mut packer = flate2::Compress::new(flate2::Compression::best(), false);
     let mut bomb = Vec::with_capacity(4 << 20);
     let zeros = vec![b' '; 1 << 20];
     for _ in 0..1_000 {
-        packer.compress_vec(&zeros, &mut bomb, flate2::FlushCompress::None).unwrap();
+        packer
+            .compress_vec(&zeros, &mut bomb, flate2::FlushCompress::None)
+            .unwrap();
     }
-    packer.compress_vec(&[], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    packer
+        .compress_vec(&[], &mut bomb, flate2::FlushCompress::Sync)
+        .unwrap();
     assert!(bomb.len() < 2 << 20, "{}", bomb.len());
     raw.frame(0xc1, &bomb[..bomb.len() - 4]).await;
     assert_eq!(raw.closed().await.0, 1009);
@@ -182,7 +239,10 @@ async fn who_vanishes_is_found_out_within_two_heartbeats() {
     asker.say(&json!({ "type": "send", "message": body })).await;
     assert_eq!(gone.hear().await["message"]["payload"], 1);
     let query = json!({ "type": "presence", "addresses": [bob.address] });
-    assert_eq!(asker.ask(query.clone()).await["agents"][0]["connected"], true);
+    assert_eq!(
+        asker.ask(query.clone()).await["agents"][0]["connected"],
+        true
+    );
     eventually_so("bob is gone", Duration::from_secs(5), async || {
         let answer = asker.ask(query.clone()).await;
         (answer["agents"][0]["connected"] == false).then_some(())
@@ -191,7 +251,10 @@ async fn who_vanishes_is_found_out_within_two_heartbeats() {
     assert_eq!(gone.closed().await.0, 4408);
     let (mut next, _) = Raw::session(&daemon, &bob, "").await;
     let again = next.hear().await;
-    assert_eq!((&again["message"]["payload"], &again["redelivered"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&again["message"]["payload"], &again["redelivered"]),
+        (&json!(1), &json!(true))
+    );
 }
 
 #[tokio::test]

@@ -25,22 +25,33 @@ async fn a_message_is_sent_received_pushed_and_acknowledged() {
     from.say(&sent).await;
     let receipt = from.hear().await;
     assert_eq!(receipt["type"], "receipt", "{receipt}");
-    assert_eq!((&receipt["ref"], &receipt["status"]), (&json!("1"), &json!("accepted")));
+    assert_eq!(
+        (&receipt["ref"], &receipt["status"]),
+        (&json!("1"), &json!("accepted"))
+    );
     assert_eq!(receipt["recipients"][0]["status"], "delivered", "{receipt}");
     let pushed = to.hear().await;
     assert_eq!(pushed["type"], "message", "{pushed}");
     assert_eq!(pushed["redelivered"], false);
     assert_eq!(pushed["message"]["message_id"], receipt["message_id"]);
     assert_eq!(pushed["message"]["sender"], alice.address);
-    assert_eq!(pushed["message"]["sender_verification"]["result"], "authenticated");
+    assert_eq!(
+        pushed["message"]["sender_verification"]["result"],
+        "authenticated"
+    );
     assert_eq!(daemon.inbox(&bob).await.len(), 0, "claimed by the session");
     let ack = json!({ "type": "ack", "ids": [receipt["message_id"]] });
     assert_eq!(to.ask(ack.clone()).await["type"], "done");
     let again = to.ask(ack).await;
     assert_eq!(again["code"], "NOT_FOUND", "{again}");
     assert_eq!(again["details"]["not_found"][0], receipt["message_id"]);
-    let path = format!("/v1/messages/{}/status", receipt["message_id"].as_str().unwrap());
-    let (_, status) = daemon.call(Method::GET, &path, Some(&alice.key), None).await;
+    let path = format!(
+        "/v1/messages/{}/status",
+        receipt["message_id"].as_str().unwrap()
+    );
+    let (_, status) = daemon
+        .call(Method::GET, &path, Some(&alice.key), None)
+        .await;
     assert_eq!(status["recipients"][0]["acknowledged"], true, "{status}");
 }
 
@@ -52,7 +63,8 @@ async fn messages_of_one_connection_keep_their_order() {
     let (mut to, _) = Raw::session(&daemon, &bob, "credit=1000").await;
     for n in 0..300 {
         let body = message(&alice, &bob.address, &json!(n));
-        from.say(&json!({ "type": "send", "ref": n.to_string(), "message": body })).await;
+        from.say(&json!({ "type": "send", "ref": n.to_string(), "message": body }))
+            .await;
     }
     for n in 0..300 {
         assert_eq!(to.message().await["payload"], n);
@@ -66,15 +78,28 @@ async fn messages_of_one_connection_keep_their_order() {
 async fn who_is_not_known_by_the_request_says_it_in_the_first_frame() {
     let daemon = Daemon::start(&[]).await;
     let alice = daemon.agent("alice").await;
-    let Answer { status, mut raw, head } = Raw::shake_hands(&daemon, "/v1/ws", &[]).await;
+    let Answer {
+        status,
+        mut raw,
+        head,
+    } = Raw::shake_hands(&daemon, "/v1/ws", &[]).await;
     assert_eq!(status, 101);
-    assert!(!head.to_lowercase().contains("sec-websocket-protocol"), "{head}");
+    assert!(
+        !head.to_lowercase().contains("sec-websocket-protocol"),
+        "{head}"
+    );
     let auth = json!({ "type": "auth", "token": alice.key, "credit": 7 });
     let welcome = raw.ask(auth).await;
     assert_eq!(welcome["type"], "welcome");
-    assert_eq!((&welcome["address"], &welcome["credit"]), (&json!(alice.address), &json!(7)));
+    assert_eq!(
+        (&welcome["address"], &welcome["credit"]),
+        (&json!(alice.address), &json!(7))
+    );
     assert_eq!(raw.ask(json!({ "type": "ping" })).await["type"], "pong");
-    assert_eq!(raw.ask(json!({ "type": "auth", "token": "x" })).await["code"], "CONFLICT");
+    assert_eq!(
+        raw.ask(json!({ "type": "auth", "token": "x" })).await["code"],
+        "CONFLICT"
+    );
 }
 
 #[tokio::test]
@@ -90,12 +115,19 @@ async fn credit_bounds_what_is_unacknowledged() {
     }
     let first = to.hear().await;
     let second = to.hear().await;
-    assert_eq!((&first["message"]["payload"], &second["message"]["payload"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&first["message"]["payload"], &second["message"]["payload"]),
+        (&json!(0), &json!(1))
+    );
     assert!(to.is_quiet(Duration::from_millis(300)).await);
-    to.say(&json!({ "type": "ack", "ids": [first["message"]["message_id"]] })).await;
+    to.say(&json!({ "type": "ack", "ids": [first["message"]["message_id"]] }))
+        .await;
     assert_eq!(to.hear().await["message"]["payload"], 2);
     assert!(to.is_quiet(Duration::from_millis(300)).await);
-    assert_eq!(to.ask(json!({ "type": "credit", "credit": 4 })).await["type"], "done");
+    assert_eq!(
+        to.ask(json!({ "type": "credit", "credit": 4 })).await["type"],
+        "done"
+    );
     for n in [3, 4] {
         assert_eq!(to.hear().await["message"]["payload"], n);
     }
@@ -114,7 +146,10 @@ async fn a_request_is_answered_by_its_reply_or_by_its_receipt_at_the_deadline() 
     let (mut from, _) = Raw::session(&daemon, &alice, "").await;
     let (mut to, _) = Raw::session(&daemon, &bob, "").await;
     let body = message(&alice, &bob.address, &json!("how much?"));
-    from.say(&json!({ "type": "request", "ref": "q", "message": body, "wait": "20s", "ack": true })).await;
+    from.say(
+        &json!({ "type": "request", "ref": "q", "message": body, "wait": "20s", "ack": true }),
+    )
+    .await;
     let asked = to.message().await;
     let mut answer = message(&bob, &alice.address, &json!("seven"));
     answer["in_reply_to"] = asked["message_id"].clone();
@@ -123,11 +158,16 @@ async fn a_request_is_answered_by_its_reply_or_by_its_receipt_at_the_deadline() 
     if heard["type"] == "message" {
         heard = from.hear().await;
     }
-    assert_eq!((&heard["type"], &heard["ref"]), (&json!("reply"), &json!("q")), "{heard}");
+    assert_eq!(
+        (&heard["type"], &heard["ref"]),
+        (&json!("reply"), &json!("q")),
+        "{heard}"
+    );
     assert_eq!(heard["message"]["payload"], "seven");
     assert_eq!(heard["message_id"], asked["message_id"]);
     let body = message(&alice, &bob.address, &json!("and now?"));
-    from.say(&json!({ "type": "request", "ref": "late", "message": body, "wait": "200ms" })).await;
+    from.say(&json!({ "type": "request", "ref": "late", "message": body, "wait": "200ms" }))
+        .await;
     let late = from.hear_of("receipt").await;
     assert_eq!(late["ref"], "late");
     assert_eq!(late["status"], "accepted");
@@ -138,7 +178,9 @@ async fn presence_tells_who_is_connected() {
     let daemon = Daemon::start(&[]).await;
     let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
     let hidden = json!({ "address": "hidden", "delivery_mode": "pull", "listed": false });
-    let (status, answer) = daemon.admin(Method::POST, "/v1/admin/agents", Some(hidden)).await;
+    let (status, answer) = daemon
+        .admin(Method::POST, "/v1/admin/agents", Some(hidden))
+        .await;
     assert_eq!(status, StatusCode::CREATED);
     let hidden = crate::support::Agent {
         address: answer["agent"]["address"].as_str().unwrap().to_owned(),
@@ -151,13 +193,23 @@ async fn presence_tells_who_is_connected() {
     ] });
     let connected = |answer: &Value| -> Vec<bool> {
         let agents = answer["agents"].as_array().unwrap().iter();
-        agents.map(|it| it["connected"].as_bool().unwrap()).collect()
+        agents
+            .map(|it| it["connected"].as_bool().unwrap())
+            .collect()
     };
     let answer = raw.ask(query.clone()).await;
-    assert_eq!(connected(&answer), [true, false, false, false, false], "{answer}");
+    assert_eq!(
+        connected(&answer),
+        [true, false, false, false, false],
+        "{answer}"
+    );
     let (_bob, _) = Raw::session(&daemon, &bob, "").await;
     let answer = raw.ask(query).await;
-    assert_eq!(connected(&answer), [true, true, false, false, false], "{answer}");
+    assert_eq!(
+        connected(&answer),
+        [true, true, false, false, false],
+        "{answer}"
+    );
     assert_eq!(answer["agents"][1]["sessions"], 1);
 }
 
@@ -169,7 +221,15 @@ async fn the_watching_command_prints_what_arrives_and_goes_on_after_a_restart() 
     std::fs::write(&key, &bob.key).unwrap();
     let mut command = amtpd();
     command
-        .args(["inbox", "watch", "--ack", "--count", "2", "--resolve", "127.0.0.1"])
+        .args([
+            "inbox",
+            "watch",
+            "--ack",
+            "--count",
+            "2",
+            "--resolve",
+            "127.0.0.1",
+        ])
         .args(["--gateway", &format!("https://localhost:{}", daemon.port())])
         .arg("--key-file")
         .arg(&key)
@@ -191,7 +251,9 @@ async fn the_watching_command_prints_what_arrives_and_goes_on_after_a_restart() 
     let done = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap());
     let done = done.await.unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", words(&done));
-    let lines: Vec<Value> = String::from_utf8(done.stdout).unwrap().lines()
+    let lines: Vec<Value> = String::from_utf8(done.stdout)
+        .unwrap()
+        .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let payloads: Vec<&Value> = lines.iter().map(|it| &it["payload"]).collect();

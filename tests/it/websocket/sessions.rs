@@ -6,8 +6,8 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::message;
-use crate::support::websocket::{Raw, frame};
 use crate::support::Daemon;
+use crate::support::websocket::{Raw, frame};
 
 #[tokio::test]
 async fn a_resumed_session_loses_nothing_and_repeats_what_was_unacknowledged() {
@@ -49,7 +49,8 @@ async fn sessions_share_mail_and_a_lost_ones_goes_to_the_next() {
     let (mut other, _) = Raw::session(&daemon, &carol, "").await;
     let (mut one, _) = Raw::session(&daemon, &bob, "credit=1").await;
     let (mut two, _) = Raw::session(&daemon, &bob, "credit=1").await;
-    let body = |who, n: i64| json!({ "type": "send", "message": message(who, &bob.address, &json!(n)) });
+    let body =
+        |who, n: i64| json!({ "type": "send", "message": message(who, &bob.address, &json!(n)) });
     assert_eq!(from.ask(body(&alice, 1)).await["type"], "receipt");
     assert_eq!(from.ask(body(&alice, 2)).await["type"], "receipt");
     assert_eq!(other.ask(body(&carol, 3)).await["type"], "receipt");
@@ -58,9 +59,14 @@ async fn sessions_share_mail_and_a_lost_ones_goes_to_the_next() {
     let mut both = [payload(&a), payload(&b)];
     both.sort_unstable();
     assert_eq!(both, [1, 3], "the second of one sender waits for the first");
-    let (lost, mut left, mine) = if payload(&a) == 1 { (one, two, b) } else { (two, one, a) };
+    let (lost, mut left, mine) = if payload(&a) == 1 {
+        (one, two, b)
+    } else {
+        (two, one, a)
+    };
     drop(lost);
-    left.say(&json!({ "type": "ack", "ids": [mine["message"]["message_id"]] })).await;
+    left.say(&json!({ "type": "ack", "ids": [mine["message"]["message_id"]] }))
+        .await;
     assert_eq!(left.message().await["payload"], 1);
     assert_eq!(left.message().await["payload"], 2);
 }
@@ -71,7 +77,8 @@ async fn a_gateway_that_stops_says_so_and_finishes_what_it_took() {
     let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
     let (mut raw, _) = Raw::session(&daemon, &alice, "").await;
     let body = message(&alice, &bob.address, &json!(1));
-    raw.say(&json!({ "type": "request", "ref": "r", "message": body, "wait": "60s" })).await;
+    raw.say(&json!({ "type": "request", "ref": "r", "message": body, "wait": "60s" }))
+        .await;
     raw.say(&json!({ "type": "ping", "ref": "p" })).await;
     assert_eq!(raw.hear_of("pong").await["ref"], "p");
     let stopping = std::thread::spawn(move || {
@@ -79,7 +86,10 @@ async fn a_gateway_that_stops_says_so_and_finishes_what_it_took() {
         (daemon, code)
     });
     let receipt = raw.hear().await;
-    assert_eq!((&receipt["type"], &receipt["ref"]), (&json!("receipt"), &json!("r")));
+    assert_eq!(
+        (&receipt["type"], &receipt["ref"]),
+        (&json!("receipt"), &json!("r"))
+    );
     assert_eq!(raw.closed().await.0, 1001);
     let (mut daemon, code) = stopping.join().unwrap();
     assert_eq!(code, Some(0));
@@ -112,7 +122,11 @@ async fn what_was_acknowledged_just_before_the_end_is_acknowledged() {
         let pushed = raw.hear().await;
         assert_eq!(pushed["message"]["payload"], n, "{pushed}");
         let ack = json!({ "type": "ack", "ids": [pushed["message"]["message_id"]] });
-        let bytes = [frame(0x81, ack.to_string().as_bytes()), frame(0x88, &[3, 0xe8])].concat();
+        let bytes = [
+            frame(0x81, ack.to_string().as_bytes()),
+            frame(0x88, &[3, 0xe8]),
+        ]
+        .concat();
         raw.send(&bytes).await;
         assert_eq!(raw.closed().await.0, 1000);
     }
@@ -124,12 +138,16 @@ async fn topics_reach_those_who_subscribed_over_their_connection() {
     let daemon = Daemon::start(&[]).await;
     let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
     let form = json!({ "address": "prices", "delivery_mode": "pull", "kind": "topic", "topic": { "retain": true } });
-    let (status, answer) = daemon.admin(Method::POST, "/v1/admin/agents", Some(form)).await;
+    let (status, answer) = daemon
+        .admin(Method::POST, "/v1/admin/agents", Some(form))
+        .await;
     if status == StatusCode::BAD_REQUEST {
         panic!("{answer}");
     }
     let (mut to, _) = Raw::session(&daemon, &bob, "").await;
-    let subscribed = to.ask(json!({ "type": "subscribe", "topic": "prices@it.test" })).await;
+    let subscribed = to
+        .ask(json!({ "type": "subscribe", "topic": "prices@it.test" }))
+        .await;
     assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
     let (mut from, _) = Raw::session(&daemon, &alice, "").await;
     let publish = |n: i64| json!({ "type": "publish", "topic": "prices@it.test", "message": { "payload": n } });
@@ -137,7 +155,10 @@ async fn topics_reach_those_who_subscribed_over_their_connection() {
     assert_eq!(receipt["type"], "receipt", "{receipt}");
     assert_eq!(receipt["version"], 1, "{receipt}");
     let copy = to.message().await;
-    assert_eq!((&copy["sender"], &copy["payload"]), (&json!("prices@it.test"), &json!(7)));
+    assert_eq!(
+        (&copy["sender"], &copy["payload"]),
+        (&json!("prices@it.test"), &json!(7))
+    );
     let mut late = publish(8);
     late["expected_version"] = json!(0);
     assert_eq!(from.ask(late).await["code"], "CONFLICT");

@@ -12,8 +12,8 @@ use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentKind, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey,
-    Replies, Sealer, TopicSettings,
+    Agent, AgentChange, AgentKind, AgentSettings, Created, DeliveryMode, Grant, LiveSettings,
+    NewAgent, NewKey, Replies, Sealer, TopicSettings,
 };
 
 #[derive(Serialize)]
@@ -37,6 +37,7 @@ struct AgentView {
     replies: Replies,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<TopicSettings>,
+    live: LiveSettings,
     active: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -87,6 +88,7 @@ impl AgentView {
             listed: settings.listed,
             replies: settings.replies,
             topic: settings.topic,
+            live: settings.live,
             active: agent.active,
             created_at: agent.created_at,
             updated_at: agent.updated_at,

@@ -9,7 +9,8 @@ use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
 use crate::store::{
-    AgentKind, AgentSettings, DeliveryMode, Replies, Sealer, TopicSettings, WEBHOOK_HEADERS,
+    AgentKind, AgentSettings, DeliveryMode, Replies, Sealer, SessionOrder, SessionSharing,
+    TopicSettings, WEBHOOK_HEADERS,
 };
 
 const MOST_ENTRIES: usize = 100;
@@ -39,7 +40,16 @@ pub(crate) struct AgentForm {
     pub(crate) kind: Option<AgentKind>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) topic: Option<Option<TopicSettings>>,
+    pub(crate) live: Option<LiveForm>,
     pub(crate) active: Option<bool>,
+}
+
+/// How sessions share the mail. Absent = leave as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LiveForm {
+    sessions: Option<SessionSharing>,
+    order: Option<SessionOrder>,
 }
 
 /// Tells "absent" from "null": null takes a member away.
@@ -76,6 +86,10 @@ impl AgentForm {
         settings.kind = self.kind.unwrap_or(settings.kind);
         if let Some(topic) = self.topic {
             settings.topic = topic;
+        }
+        if let Some(live) = &self.live {
+            settings.live.sessions = live.sessions.unwrap_or(settings.live.sessions);
+            settings.live.order = live.order.unwrap_or(settings.live.order);
         }
         push(&settings)?;
         kind(&settings)?;
@@ -193,7 +207,7 @@ fn kind(settings: &AgentSettings) -> Result<(), ApiError> {
 fn web_address(target: &str) -> Result<(), ApiError> {
     let fits = target.len() <= 2_000
         && target.parse::<Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("https" | "http"))
+            matches!(uri.scheme_str(), Some("https" | "http" | "wss"))
                 && uri
                     .authority()
                     .is_some_and(|authority| !authority.as_str().contains('@'))
@@ -201,7 +215,7 @@ fn web_address(target: &str) -> Result<(), ApiError> {
     fits.then_some(()).ok_or_else(|| {
         invalid_field(
             "push_target",
-            "must be an absolute http or https URL without user information",
+            "must be an absolute http, https or wss URL without user information",
         )
     })
 }
@@ -305,6 +319,33 @@ mod tests {
         let taken = sealed(r#"{"Authorization":"Bearer x"}"#).unwrap();
         assert!(taken.flatten().is_some());
         assert_eq!(sealed("null").unwrap(), Some(None));
+    }
+
+    #[test]
+    fn sessions_and_what_the_gateway_dials_are_set_member_by_member() {
+        let apply = |form: &str, settings| {
+            let form: AgentForm = serde_json::from_str(form).unwrap();
+            form.apply(settings)
+        };
+        let copies = apply(r#"{"live":{"sessions":"copies"}}"#, AgentSettings::fresh()).unwrap();
+        let free = apply(r#"{"live":{"order":"none"}}"#, copies).unwrap();
+        assert_eq!(free.live.sessions, SessionSharing::Copies);
+        assert_eq!(free.live.order, SessionOrder::None);
+        for (target, fits) in [
+            ("wss://agent.test/amtp", true),
+            ("ws://agent.test/amtp", false),
+            ("wss://me@agent.test/", false),
+            ("wss:/agent.test", false),
+        ] {
+            let form = format!(r#"{{"delivery_mode":"push","push_target":"{target}"}}"#);
+            let applied = apply(&form, AgentSettings::fresh());
+            assert_eq!(applied.is_ok(), fits, "{target}");
+            if let Ok(settings) = applied {
+                assert_eq!(settings.dials(), Some(target));
+            }
+        }
+        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"sessions":"many"}}"#).is_err());
+        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"session":"shared"}}"#).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(super) mod form;
 pub(super) mod keys;
 pub(super) mod policies;
 pub(super) mod schemas;
+pub(super) mod sessions;
 pub(super) mod staff;
 mod steps;
 pub(super) mod workers;
