@@ -185,6 +185,10 @@ impl Gateway {
             admission: Some(admission),
         };
         members.join(&joined, &clock).await;
+        let greeted_by = (api.sealer.as_ref(), &members.share);
+        if let Some(dialler) = live::dialler(&api.sockets, &outgoing, greeted_by) {
+            doors.spawn("dialler", endless(dialler.run(doors.stop())));
+        }
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,

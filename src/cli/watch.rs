@@ -186,14 +186,14 @@ impl Watch {
 
     /// Leaves once the last message that was acknowledged is so.
     async fn farewell(&self, mut client: Client<TokioIo<Upgraded>>, last: &Value) {
-        let heard = async {
-            while let Heard::Frame(frame) = client.hear().await {
-                if frame["ref"] == *last {
-                    break;
-                }
-            }
-        };
         if self.acknowledges {
+            let heard = async {
+                while let Heard::Frame(frame) = client.hear().await {
+                    if frame["ref"] == *last {
+                        break;
+                    }
+                }
+            };
             self.clock.within(PATIENCE, heard).await;
         }
         client.close().await;

@@ -6,15 +6,18 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::credentials::Credentials;
+use super::outgoing::Outgoing;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::endpoint::websocket::{Room, Tools};
+use crate::endpoint::websocket::{Dialler, Room, Tools};
 use crate::intake::{Intake, LocalNames};
 pub(super) use crate::live::Live;
 use crate::live::LiveRules;
-use crate::store::Store;
+use crate::queue::Share;
+use crate::store::{Agent, Sealer, Store};
 use crate::telemetry::Metrics;
 use crate::topics::Topics;
+use crate::transport::webhook::greeting;
 
 /// The sessions of the gateway `node`: none yet.
 pub(super) fn live(
@@ -53,4 +56,18 @@ pub(super) fn sockets(
         draining,
         room: Room::new(config.limits.message_size, config.live.compression),
     }
+}
+
+/// What keeps connections to agents open; nothing where there is no key to greet them with.
+pub(super) fn dialler(
+    tools: &Tools,
+    outgoing: &Outgoing,
+    (sealer, share): (Option<&Sealer>, &Share),
+) -> Option<Dialler> {
+    let (sealer, share) = (sealer?.clone(), share.clone());
+    let greeting = move |agent: &Agent, id: &str, now| greeting(agent, &sealer, id, now);
+    let mine = move |number| share.is_mine(number);
+    let client = outgoing.sockets.clone();
+    let dialler = Dialler::new(tools.clone(), client, Arc::new(greeting), Arc::new(mine));
+    Some(dialler)
 }

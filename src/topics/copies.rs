@@ -88,7 +88,7 @@ impl Topics {
             acceptance.recipients.retain(|planned| {
                 let target = targets.next();
                 let number = match &planned.plan {
-                    Plan::Inbox { mailbox } => Some(*mailbox),
+                    Plan::Inbox { mailbox, .. } => Some(*mailbox),
                     Plan::Queue { party, .. } => Some(*party),
                     Plan::Refused(ErrorCode::AgentUnknown) => None,
                     Plan::Refused(_) => return false,

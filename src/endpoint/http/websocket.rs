@@ -50,7 +50,7 @@ pub(super) async fn open(
     let onward = move |stream| {
         let stream = TokioIo::new(stream);
         let conversation = Conversation::new(stream, manner, (tools, peer), (known, wish));
-        Box::pin(conversation.run()) as _
+        Box::pin(async move { drop(conversation.run().await) }) as _
     };
     upgrade.agree(upgraded, Box::new(onward));
     Ok((StatusCode::SWITCHING_PROTOCOLS, handshake.headers).into_response())

@@ -160,15 +160,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         conversation
     }
 
-    /// Speaks until one side ends it.
-    pub async fn run(mut self) {
+    /// Speaks until one side ends it; gives the token that resumes its session, if that can be.
+    pub async fn run(mut self) -> Option<String> {
         let ending = loop {
             let happened = self.happens().await;
             if let Some(ending) = self.on(happened) {
                 break ending;
             }
         };
-        self.part(ending).await;
+        self.part(ending).await
     }
 
     async fn happens(&mut self) -> Happened {
@@ -488,7 +488,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     }
 
     /// Says goodbye, and lets go of the session.
-    async fn part(mut self, ending: Ending) {
+    async fn part(mut self, ending: Ending) -> Option<String> {
         let clock = self.tools.clock.clone();
         let said = ending.close.clone();
         if let Some(close) = &ending.close {
@@ -501,6 +501,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         };
         // Others need not wait for the goodbye, but for what was acknowledged before it.
         let session = self.session.take();
+        let resume = session.as_ref().filter(|_| ending.resumable);
+        let resume = resume.map(|session| session.resume_token().to_owned());
         let (beside, mut under_way) = (&mut self.beside, self.under_way);
         let marked = async {
             while under_way > 0 {
@@ -524,6 +526,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         let reason = said.map(|close| close.reason).unwrap_or_default();
         tracing::debug!(client.address = %self.peer.remote, close.code = code, reason = %reason,
             "a connection ended");
+        resume
     }
 }
 

@@ -448,3 +448,6 @@ pub(crate) enum ServerFrame {
         retry_after: Option<f64>,
     },
 }
+
+#[cfg(test)]
+mod tests;

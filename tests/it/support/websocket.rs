@@ -4,17 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::pki::{Issued, Versions, server_config};
 use super::{Agent, Daemon};
 
 /// How long an answer may take.
@@ -23,10 +25,77 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const PROOF: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A connection.
+/// Bytes both ways.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A connection, from either end.
 pub struct Raw {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn Io>,
     read: Vec<u8>,
+    /// Clients mask what they send.
+    masks: bool,
+}
+
+/// An agent that is connected to.
+pub struct Dialled {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Dialled {
+    /// An agent with this certificate.
+    pub async fn start(issued: &Issued) -> Self {
+        let mut config = (*server_config(issued, Versions::Tls13)).clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            tls: TlsAcceptor::from(Arc::new(config)),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        let port = self.listener.local_addr().unwrap().port();
+        format!("wss://127.0.0.1:{port}/amtp?agent=1")
+    }
+
+    /// The next connection with the head of its request, not answered yet.
+    pub async fn called(&self) -> (Raw, String) {
+        let (tcp, _) = timeout(PATIENCE, self.listener.accept())
+            .await
+            .unwrap()
+            .unwrap();
+        let mut raw = Raw {
+            stream: Box::new(self.tls.accept(tcp).await.unwrap()),
+            read: Vec::new(),
+            masks: false,
+        };
+        let head = raw.head().await;
+        (raw, head)
+    }
+
+    /// The next connection, whose handshake is answered; the head of its request.
+    pub async fn answered(&self) -> (Raw, String) {
+        let (mut raw, head) = self.called().await;
+        let key = value(&head, "sec-websocket-key");
+        let proof = [key.as_str(), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, proof.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: amtp.v1\r\n\r\n",
+            STANDARD.encode(hash)
+        );
+        raw.send(answer.as_bytes()).await;
+        (raw, head)
+    }
+}
+
+/// The value of a header in a head.
+pub fn value(head: &str, name: &str) -> String {
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let found = lines.find(|(it, _)| it.eq_ignore_ascii_case(name));
+    found.map_or_else(String::new, |(_, value)| value.trim().to_owned())
 }
 
 /// What a gateway sent.
@@ -53,18 +122,20 @@ impl Raw {
         for one in CertificateDer::pem_file_iter(authority).unwrap() {
             roots.add(one.unwrap()).unwrap();
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
         let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         Self {
-            stream: connector.connect(name, tcp).await.unwrap(),
+            stream: Box::new(connector.connect(name, tcp).await.unwrap()),
             read: Vec::new(),
+            masks: true,
         }
     }
 
@@ -123,7 +194,11 @@ impl Raw {
 
     /// Sends a frame.
     pub async fn frame(&mut self, first: u8, payload: &[u8]) {
-        self.send(&frame(first, payload)).await;
+        let bytes = match self.masks {
+            true => frame(first, payload),
+            false => plain(first, payload),
+        };
+        self.send(&bytes).await;
     }
 
     /// Says something.
@@ -213,7 +288,12 @@ impl Raw {
     async fn read_frame(&mut self) -> Sent {
         loop {
             if let Some((first, start, length)) = self.whole() {
-                let payload = self.read[start..start + length].to_vec();
+                let mut payload = self.read[start..start + length].to_vec();
+                if self.is_masked() {
+                    let mask = self.read[start - 4..start].to_vec();
+                    let pairs = payload.iter_mut().zip(mask.iter().cycle());
+                    pairs.for_each(|(byte, key)| *byte ^= key);
+                }
                 self.read.drain(..start + length);
                 return Sent::Frame(first, payload);
             }
@@ -226,7 +306,7 @@ impl Raw {
     /// The first byte of a frame that is here, where its payload begins, and its length.
     fn whole(&self) -> Option<(u8, usize, usize)> {
         let bytes = &self.read;
-        let (start, length) = match *bytes.get(1)? {
+        let (start, length) = match *bytes.get(1)? & 0x7f {
             126 => (
                 4,
                 u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
@@ -238,7 +318,18 @@ impl Raw {
             length => (2, u64::from(length)),
         };
         let length = usize::try_from(length).unwrap();
+        let start = start + if self.is_masked() { 4 } else { 0 };
         (bytes.len() >= start + length).then_some((bytes[0], start, length))
+    }
+
+    /// Whether the frame that comes is masked, as it must be from a client alone.
+    fn is_masked(&self) -> bool {
+        let masked = self.read.get(1).is_some_and(|byte| byte & 0x80 != 0);
+        assert!(
+            self.read.len() < 2 || masked != self.masks,
+            "masked: {masked}"
+        );
+        masked
     }
 
     async fn fill(&mut self) -> bool {
@@ -254,6 +345,14 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes.extend(MASK);
     let masked = payload.iter().zip(MASK.iter().cycle());
     bytes.extend(masked.map(|(byte, key)| byte ^ key));
+    bytes
+}
+
+/// A frame as a server sends it.
+fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = head(first, payload.len());
+    bytes[1] &= 0x7f;
+    bytes.extend(payload);
     bytes
 }
 

@@ -4,6 +4,7 @@ mod autobahn;
 mod bad_input;
 mod clients;
 mod conversation;
+mod dialled;
 mod sessions;
 
 use serde_json::{Value, json};
