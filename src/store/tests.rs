@@ -97,16 +97,16 @@ impl Home {
     }
 }
 
-struct Bench {
-    store: Store,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     home: Home,
     next: std::cell::Cell<u32>,
 }
 
 impl Bench {
-    async fn at(home: Home) -> Self {
+    pub(crate) async fn at(home: Home) -> Self {
         let options = StoreOptions {
             database: home.database(),
         };
@@ -129,14 +129,18 @@ impl Bench {
         }
     }
 
-    async fn close(self) -> Home {
+    pub(crate) const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) async fn close(self) -> Home {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.home
     }
 
-    async fn agent(&self, name: &str) -> i64 {
+    pub(crate) async fn agent(&self, name: &str) -> i64 {
         match self.store.create_agent(new_agent(name)).await.unwrap() {
             Created::Agent(id) => id,
             other => panic!("{other:?}"),
@@ -144,7 +148,7 @@ impl Bench {
     }
 
     /// A message from `sender` that nobody sent before.
-    fn envelope(&self, sender: &str, key: Option<&str>, payload: &str) -> Envelope {
+    pub(crate) fn envelope(&self, sender: &str, key: Option<&str>, payload: &str) -> Envelope {
         self.next.set(self.next.get() + 1);
         let raw =
             format!(r#"{{"sender":"{sender}","recipients":["bob@a.test"],"payload":{payload}}}"#);
@@ -170,7 +174,11 @@ impl Bench {
         }
     }
 
-    async fn accept(&self, envelope: Envelope, recipients: Vec<Planned>) -> (MessageId, Vec<Fate>) {
+    pub(crate) async fn accept(
+        &self,
+        envelope: Envelope,
+        recipients: Vec<Planned>,
+    ) -> (MessageId, Vec<Fate>) {
         match self
             .store
             .accept(Acceptance {
@@ -225,7 +233,7 @@ fn new_agent(name: &str) -> NewAgent {
     }
 }
 
-fn to_inbox(address: &str, mailbox: i64) -> Planned {
+pub(crate) fn to_inbox(address: &str, mailbox: i64) -> Planned {
     Planned {
         address: Address::parse(address).unwrap(),
         plan: Plan::Inbox {

@@ -10,10 +10,6 @@ use crate::store::{
     ALL_AGENTS, Agent, AgentKind, CONNECTED_AGENTS, Numbered, Publication, StoredMessage,
 };
 
-/// Subscriptions looked at for one chunk: more than one address may have, so that each chunk has all
-/// of at least one address.
-const CHUNK: usize = 1_001;
-
 /// Whom a chunk is for, and up to where it goes.
 struct Chunk {
     targets: Vec<Target>,
@@ -137,9 +133,9 @@ impl Topics {
         let of = (publication.topic, publication.seq);
         let store = &self.0.store;
         let mut found = store
-            .subscribers_of(of, &publication.progress, CHUNK)
+            .subscribers_of(of, &publication.progress, self.0.chunk)
             .await?;
-        let is_last = found.len() < CHUNK;
+        let is_last = found.len() < self.0.chunk;
         // The last address may have more subscriptions than were read.
         if let Some(last) = found.last().filter(|_| !is_last).map(|it| it.address.key()) {
             found.retain(|it| it.address.key() != last);
@@ -160,8 +156,8 @@ impl Topics {
     ) -> Result<Chunk, TopicFault> {
         let after = Address::parse(&publication.progress).ok();
         let store = &self.0.store;
-        let found = store.list_agents(after.as_ref(), CHUNK).await?;
-        let is_last = found.len() < CHUNK;
+        let found = store.list_agents(after.as_ref(), self.0.chunk).await?;
+        let is_last = found.len() < self.0.chunk;
         let to = found.last().map(|agent| agent.address.key());
         let numbers: Vec<i64> = found.iter().map(|agent| agent.id).collect();
         let connected = match publication.topic {

@@ -39,6 +39,9 @@ pub use filter::Filter;
 pub use publishing::{Caller, Published, Publishing};
 pub use subscribing::{From, Subscribed, Subscribing};
 
+/// Subscriptions looked at for one chunk: more than one address may have, so that each chunk has all
+/// of at least one address.
+const CHUNK: usize = 1_001;
 /// Copies that fail for good in a row before a subscriber is given up.
 const MOST_FAILURES: i64 = 5;
 
@@ -50,6 +53,8 @@ struct Shared {
     store: Store,
     intake: Intake,
     clock: Clock,
+    /// Subscriptions looked at for one chunk of copies.
+    chunk: usize,
     /// Somebody wants what was published before.
     behind: Notify,
 }
@@ -62,6 +67,7 @@ impl Topics {
             store,
             intake,
             clock,
+            chunk: CHUNK,
             behind: Notify::new(),
         }))
     }

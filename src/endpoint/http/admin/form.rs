@@ -37,10 +37,10 @@ pub(crate) struct AgentForm {
     pub(crate) description: Option<Option<String>>,
     pub(crate) listed: Option<bool>,
     pub(crate) replies: Option<Replies>,
+    pub(crate) live: Option<LiveForm>,
     pub(crate) kind: Option<AgentKind>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) topic: Option<Option<TopicSettings>>,
-    pub(crate) live: Option<LiveForm>,
     pub(crate) active: Option<bool>,
 }
 
@@ -83,13 +83,13 @@ impl AgentForm {
         }
         settings.listed = self.listed.unwrap_or(settings.listed);
         settings.replies = self.replies.unwrap_or(settings.replies);
-        settings.kind = self.kind.unwrap_or(settings.kind);
-        if let Some(topic) = self.topic {
-            settings.topic = topic;
-        }
         if let Some(live) = &self.live {
             settings.live.sessions = live.sessions.unwrap_or(settings.live.sessions);
             settings.live.order = live.order.unwrap_or(settings.live.order);
+        }
+        settings.kind = self.kind.unwrap_or(settings.kind);
+        if let Some(topic) = self.topic {
+            settings.topic = topic;
         }
         push(&settings)?;
         kind(&settings)?;
