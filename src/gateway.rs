@@ -174,9 +174,8 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
-        work.spawn("live", endless(live.run(work.stop())));
+        live::spawn(&work, live, topics);
         work.spawn("queue", manager.run(work.stop()));
-        work.spawn("topics", endless(topics.run(work.stop())));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
         let edge = Edge {
@@ -185,10 +184,7 @@ impl Gateway {
             admission: Some(admission),
         };
         members.join(&joined, &clock).await;
-        let greeted_by = (api.sealer.as_ref(), &members.share);
-        if let Some(dialler) = live::dialler(&api.sockets, &outgoing, greeted_by) {
-            doors.spawn("dialler", endless(dialler.run(doors.stop())));
-        }
+        live::dial(&doors, &api, &outgoing, &members.share);
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,

@@ -34,7 +34,7 @@ function connect() {
   socket.on("error", (error) => console.error(error.message));
   socket.on("close", (code, reason) => {
     if (left === 0) return;
-    if (code >= 4400 && code < 4500) throw new Error(`closed: ${code} ${reason}`);
+    if ([4401, 4403, 4410, 4429].includes(code)) throw new Error(`closed: ${code} ${reason}`);
     setTimeout(connect, pause * (0.5 + Math.random() / 2));
     pause = Math.min(2 * pause, 30000);
   });

@@ -43,7 +43,7 @@ async def main():
     resume = None
     async for socket in connect(URL, subprotocols=["amtp.v1"], max_size=None):
         resume = await converse(socket, resume)
-        if left == 0 or 4400 <= (socket.close_code or 0) < 4500:
+        if left == 0 or socket.close_code in (4401, 4403, 4410, 4429):
             return await socket.close()
 
 asyncio.run(main())

@@ -114,7 +114,8 @@ impl Watch {
                 Heard::Closed { code, reason } => {
                     let why = format!("the gateway closed the connection: {reason}");
                     return match code {
-                        Some(4_400..=4_499) => bail!("{why} ({})", code.unwrap_or_default()),
+                        // What another connection would not change.
+                        Some(code @ (4_401 | 4_403 | 4_410 | 4_429)) => bail!("{why} ({code})"),
                         _ => Ok(End::Lost { was_open, why }),
                     };
                 }

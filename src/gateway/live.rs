@@ -6,15 +6,18 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::credentials::Credentials;
+use super::endless;
 use super::outgoing::Outgoing;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::endpoint::http::Api;
 use crate::endpoint::websocket::{Dialler, Room, Tools};
 use crate::intake::{Intake, LocalNames};
+use crate::lifecycle::Stage;
 pub(super) use crate::live::Live;
 use crate::live::LiveRules;
 use crate::queue::Share;
-use crate::store::{Agent, Sealer, Store};
+use crate::store::{Agent, Store};
 use crate::telemetry::Metrics;
 use crate::topics::Topics;
 use crate::transport::webhook::greeting;
@@ -58,16 +61,26 @@ pub(super) fn sockets(
     }
 }
 
-/// What keeps connections to agents open; nothing where there is no key to greet them with.
-pub(super) fn dialler(
-    tools: &Tools,
-    outgoing: &Outgoing,
-    (sealer, share): (Option<&Sealer>, &Share),
-) -> Option<Dialler> {
-    let (sealer, share) = (sealer?.clone(), share.clone());
+/// Looks after sessions, and after what goes to many.
+pub(super) fn spawn(work: &Stage, live: Live, topics: Topics) {
+    work.spawn("live", endless(live.run(work.stop())));
+    work.spawn("topics", endless(topics.run(work.stop())));
+}
+
+/// Keeps connections to agents open; to none where there is no key to greet them with.
+pub(super) fn dial(doors: &Stage, api: &Api, outgoing: &Outgoing, share: &Share) {
+    let Some(sealer) = api.sealer.clone() else {
+        return;
+    };
     let greeting = move |agent: &Agent, id: &str, now| greeting(agent, &sealer, id, now);
+    let share = share.clone();
     let mine = move |number| share.is_mine(number);
     let client = outgoing.sockets.clone();
-    let dialler = Dialler::new(tools.clone(), client, Arc::new(greeting), Arc::new(mine));
-    Some(dialler)
+    let dialler = Dialler::new(
+        api.sockets.clone(),
+        client,
+        Arc::new(greeting),
+        Arc::new(mine),
+    );
+    doors.spawn("dialler", endless(dialler.run(doors.stop())));
 }

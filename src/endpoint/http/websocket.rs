@@ -43,6 +43,7 @@ pub(super) async fn open(
     let connection = client(&parts)?;
     let peer = Peer {
         remote: connection.client.ip(),
+        place: connection.client.ip().to_string(),
         certificates: connection.client_certificates.clone(),
         kind: SessionKind::WebSocket,
     };

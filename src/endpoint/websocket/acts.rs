@@ -79,8 +79,10 @@ impl Room {
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// The other end.
+    /// The other end; unspecified where we chose it.
     pub remote: IpAddr,
+    /// The other end, as operators are shown it.
+    pub place: String,
     /// The chain of certificates it showed.
     pub certificates: Arc<[CertificateDer<'static>]>,
     /// Which way it was opened.
@@ -173,7 +175,7 @@ impl Tools {
             address: address.clone(),
             key_id: key_id.clone(),
             kind: peer.kind,
-            remote: Some(peer.remote.to_string()),
+            remote: Some(peer.place.clone()),
             resume: wish.resume.clone(),
             credit: credit.min(super::dialogue::MOST_CREDIT),
         };

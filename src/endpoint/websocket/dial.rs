@@ -195,6 +195,7 @@ impl Dialler {
         };
         let peer = Peer {
             remote: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            place: agent.settings.dials().unwrap_or_default().to_owned(),
             certificates: Arc::default(),
             kind: SessionKind::Dialled,
         };
