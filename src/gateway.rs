@@ -174,9 +174,8 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
-        work.spawn("live", endless(live.run(work.stop())));
+        live::spawn(&work, live, topics);
         work.spawn("queue", manager.run(work.stop()));
-        work.spawn("topics", endless(topics.run(work.stop())));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
         let edge = Edge {
@@ -185,6 +184,7 @@ impl Gateway {
             admission: Some(admission),
         };
         members.join(&joined, &clock).await;
+        live::dial(&doors, &api, &outgoing, &members.share);
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,
@@ -397,7 +397,11 @@ impl Parts<'_> {
         (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
+        let tools = (self.store, self.clock);
+        let movement = (&intake, &live, &topics);
+        let end = (draining.clone(), self.names());
         Api {
+            sockets: live::sockets(config, movement, tools, credentials, end),
             intake,
             topics,
             store: self.store.clone(),

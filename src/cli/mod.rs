@@ -45,6 +45,7 @@ mod staff;
 mod topic;
 mod trace;
 mod version;
+mod watch;
 mod workers;
 
 const FAILED: u8 = 1;

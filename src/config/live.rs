@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kind::{Count, Period};
+use super::kind::{Count, Period, Switch};
 use super::section::section;
 
 const SECOND: u64 = 1_000;
@@ -19,5 +19,7 @@ section! {
         sessions: usize as Count<1, 10_000> = "100",
         /// The most messages handed to a connection at a time.
         window: usize as Count<1, 10_000> = "256",
+        /// Whether messages are compressed on WebSockets for those who offer it (permessage-deflate).
+        compression: bool as Switch = "true",
     }
 }

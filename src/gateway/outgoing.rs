@@ -28,6 +28,8 @@ pub(super) struct Outgoing {
     pub(super) discovery: Discovery,
     peers: PeerOptions,
     webhooks: GuardedClient,
+    /// For connections to agents that are kept open.
+    pub(super) sockets: GuardedClient,
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
     oidc: GuardedClient,
@@ -59,6 +61,7 @@ impl Outgoing {
             batch: true,
         };
         let allowed = AddressFilter::allowing(&config.net.allow.webhooks);
+        let sockets = making.client(allowed.clone(), None, None, Kind::Socket)?;
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
         let allowed = AddressFilter::allowing(&config.net.allow.schemas);
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
@@ -68,6 +71,7 @@ impl Outgoing {
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
+            sockets,
             signing: config.signing.as_ref().map(|signing| {
                 Signing::new(signing.signer(), &config.domains, clock.clone(), metrics)
             }),
@@ -154,6 +158,7 @@ fn overrides(config: &Config) -> HashMap<Domain, Advertisement> {
 enum Kind {
     Peer,
     Webhook,
+    Socket,
     Schemas,
     Oidc,
 }
@@ -200,10 +205,11 @@ impl Making<'_> {
                 "peer",
             ),
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
+            Kind::Socket => (TlsVersions::From12, Plain::Refused, None, "websocket"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
             Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
         };
-        let client = GuardedClient::new(GuardOptions {
+        let options = GuardOptions {
             resolver: self.resolver.clone(),
             filter,
             trusted_ca_files: tls
@@ -217,7 +223,11 @@ impl Making<'_> {
             plain,
             times: Times::default(),
             clock: self.clock.clone(),
-        })?;
+        };
+        let client = match kind {
+            Kind::Socket => GuardedClient::for_upgrades(options)?,
+            _ => GuardedClient::new(options)?,
+        };
         Ok(client.metered(self.metrics.clone(), purpose))
     }
 }

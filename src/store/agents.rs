@@ -172,6 +172,26 @@ impl Store {
         reader.rows(statement).await?.iter().map(agent).collect()
     }
 
+    /// The active agents that are connected to by us, at most `limit`, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dialled_agents(&self, limit: usize) -> Result<Vec<Agent>, StoreError> {
+        let mut reader = self.reader().await?;
+        // The text finds few; what they say decides.
+        let statement = Statement::new(format!(
+            "SELECT {COLUMNS} FROM agents WHERE deleted_at IS NULL AND active = ? \
+             AND settings LIKE ? ORDER BY id LIMIT ?"
+        ))
+        .bind(true)
+        .bind("%\"push_target\":\"wss://%")
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = reader.rows(statement).await?;
+        let found = rows.iter().map(agent).collect::<Result<Vec<_>, _>>()?;
+        let dials = |agent: &Agent| agent.settings.dials().is_some();
+        Ok(found.into_iter().filter(dials).collect())
+    }
+
     /// Registers an agent with its first key and an empty mailbox.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use judgement::{judge, without_answer};
 use request::Letter;
 
 pub use reply::{may_reply, reply_message};
+pub use request::greeting;
 
 /// How long a webhook has, and how much it may answer.
 const LIMITS: AnswerLimits = AnswerLimits {

@@ -20,3 +20,4 @@ mod shared_database;
 mod streams;
 mod support;
 mod support_works;
+mod websocket;

@@ -24,6 +24,7 @@ mod stream;
 mod topics;
 mod trace;
 mod view;
+mod websocket;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -38,6 +39,7 @@ use crate::auth::audit::Audit;
 use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
+use crate::endpoint::websocket::Tools;
 use crate::intake::{Intake, LocalNames};
 use crate::live::Live;
 use crate::policy::Policies;
@@ -47,9 +49,13 @@ use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
 use crate::topics::Topics;
 
+pub(in crate::endpoint) use error::ApiError;
+pub(in crate::endpoint) use extract::span;
 pub use health::Health;
+pub(crate) use messages::ReceiptView;
 use routes::RouteTable;
 pub use routes::{Row, route_reference, route_table};
+pub(in crate::endpoint) use view::full_message;
 
 /// The handles of this endpoint.
 #[derive(Clone)]
@@ -62,6 +68,8 @@ pub struct Api {
     pub store: Store,
     /// Who is connected.
     pub live: Live,
+    /// What connections of agents work with.
+    pub sockets: Tools,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.

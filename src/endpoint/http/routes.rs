@@ -14,6 +14,7 @@ use axum::routing::{MethodFilter, on};
 use super::staffed::staffed;
 use super::{
     Shared, admin, auth, batch, capabilities, discovery, inbox, messages, stream, topics, trace,
+    websocket,
 };
 use crate::auth::{Access, Permission};
 
@@ -165,6 +166,7 @@ fn open(routes: Routes) -> Routes {
             Agent(Receive),
             inbox::acknowledge,
         )
+        .get("/v1/ws", Own, websocket::open)
         .get("/v1/discovery/agents", Public, discovery::all)
         .get(
             "/v1/discovery/agents/{domain}",

@@ -23,6 +23,7 @@ pub mod site;
 pub mod small_disk;
 mod tap;
 pub mod webhook;
+pub mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -213,6 +214,11 @@ impl Daemon {
             "it does not end: {}",
             std::fs::read_to_string(self.log()).unwrap()
         );
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
     /// Whether the process runs.
