@@ -4,6 +4,7 @@
 //! and a second time when it is on disk. A bounce or reply is stored in the commit that settles
 //! its cause.
 
+mod entering;
 mod loading;
 mod settling;
 
@@ -24,9 +25,7 @@ use super::window::{After, Dispatch, Report};
 use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
-use crate::store::{
-    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
-};
+use crate::store::{Accepting, AttemptNote, Delivery, Store};
 use crate::telemetry::Metrics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
 
@@ -177,12 +176,13 @@ impl Carrier {
                 .unwrap_or(None),
             Destination::Peer(_) => None,
         };
-        let polls = agent
-            .as_ref()
-            .filter(|agent| agent.settings.delivery_mode == DeliveryMode::Pull);
+        let polls = agent.as_ref().filter(|agent| agent.settings.has_mailbox());
         if let Some(agent) = polls {
+            if let Some((accepting, claim)) = accepting {
+                drop((accepting.decision().await, claim));
+            }
             return self
-                .move_to_inbox(dispatch.id, agent, deliveries, tell)
+                .move_to_inbox(dispatch.id, agent.id, deliveries, tell)
                 .await;
         }
         let attempted = self
@@ -348,34 +348,6 @@ impl Carrier {
             verdict,
         }
     }
-
-    /// The agent polls now: what waited for its webhook goes to its inbox.
-    async fn move_to_inbox(
-        &self,
-        id: u64,
-        agent: &Agent,
-        deliveries: Vec<Delivery>,
-        tell: &UnboundedSender<Event>,
-    ) -> Result<(), ()> {
-        let now = self.clock.now();
-        let results = deliveries.iter().map(|it| (it.seq, After::Done)).collect();
-        let settlements: Vec<Settlement> = deliveries
-            .into_iter()
-            .map(|it| Settlement {
-                seq: it.seq,
-                mid: it.stored.mid,
-                recipient: it.recipient.to_string(),
-                at: now,
-                held: None,
-                attempt: None,
-                fate: Ending::Inbox(agent.id),
-            })
-            .collect();
-        self.metrics.queue().settled("moved", "webhook");
-        let settled = self.store.settle(settlements, Vec::new()).await;
-        send(tell, id, results, Report::Unknown);
-        settled.map_err(|error| tracing::error!(%error, "mail could not be moved to an inbox"))
-    }
 }
 
 impl Done {
@@ -426,7 +398,7 @@ fn report(done: &[Done]) -> Report {
                 report = match report {
                     Report::Well => Report::Well,
                     Report::Trouble(other) => Report::Trouble(other.max(it.asked)),
-                    Report::Unknown => Report::Trouble(it.asked),
+                    Report::Unknown | Report::Full(_) => Report::Trouble(it.asked),
                 };
             }
             _ => report = Report::Well,

@@ -9,6 +9,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::messages::{StoredMessage, load};
+use super::room;
 use super::settled::{self, Settled};
 use super::sql::{Connection, Insert, Statement, padded, places};
 use crate::events::Topic;
@@ -295,6 +296,7 @@ struct Match {
     trust: i64,
     recipient: String,
     accepted_at: i64,
+    size: i64,
 }
 
 /// The rows of a mailbox under each of these ids. Where several senders used the same id, the
@@ -311,7 +313,7 @@ async fn matches(
     for chunk in padded(&names) {
         // CROSS JOIN: SQLite would walk through the whole mailbox for them.
         let text = format!(
-            "SELECT m.message_id, i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at \
+            "SELECT m.message_id, i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at, m.size \
              FROM messages m CROSS JOIN inbox i \
              WHERE m.message_id IN ({}) AND i.mid = m.mid AND i.mailbox = ? ORDER BY i.seq",
             places(chunk.len())
@@ -325,6 +327,7 @@ async fn matches(
                 trust: row.int(4)?,
                 recipient: row.text(5)?,
                 accepted_at: row.int(6)?,
+                size: row.int(7)?,
             });
         }
     }
@@ -370,6 +373,9 @@ impl Verb for Acknowledge {
                 .await?;
         }
         topics.extend(rows.iter().map(|row| Topic::Message(row.mid)));
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let bytes = rows.iter().map(|row| row.size).sum();
+        room::left(tx, self.mailbox, (count, bytes), topics).await?;
         let history = rows.into_iter().map(|row| self.settled(row).row());
         tx.insert(Insert::new(settled::INSERT, history.collect()))
             .await?;

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) rows: usize,
     pub(super) flights: usize,
     pub(super) breaker: Breaker,
+    /// It is a mailbox that had no room last.
+    pub(super) full: bool,
     /// From this number on its rows are not in memory.
     pub(super) parked: Option<i64>,
     pub(super) in_turn: bool,
@@ -52,6 +54,7 @@ impl Entry {
             rows: 0,
             flights: 0,
             breaker: Breaker::new(),
+            full: false,
             parked: None,
             in_turn: false,
         }

@@ -97,6 +97,8 @@ pub(in crate::queue) enum Report {
     Well,
     /// It is in trouble, and perhaps asked for a pause.
     Trouble(Option<Duration>),
+    /// It is a mailbox without room: it is tried after this time, or when something left one.
+    Full(Duration),
     /// Nothing was asked of it.
     Unknown,
 }
