@@ -393,7 +393,9 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.outgoing.transports(store, sealer, clock),
+            transports: self
+                .outgoing
+                .transports(store, (sealer, board.standings()), clock),
             intake,
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -17,10 +17,12 @@ use crate::net::{
 use crate::protocol::{Advertisement, Domain};
 use crate::queue::Transports;
 use crate::store::{Sealer, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Standings};
 use crate::tls::ClientChains;
 use crate::transport::webhook::WebhookTransport;
-use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
+use crate::transport::{
+    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing,
+};
 
 use super::StartError;
 
@@ -122,7 +124,7 @@ impl Outgoing {
     pub(super) fn transports(
         &self,
         store: &Store,
-        sealer: Option<Sealer>,
+        (sealer, standings): (Option<Sealer>, Standings),
         clock: &Clock,
     ) -> Transports {
         let tools = PeerTools {
@@ -136,9 +138,13 @@ impl Outgoing {
         }
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
+        let members = (webhook.clone(), standings.clone());
+        let group = GroupTransport::new(store.clone(), members.0, members.1, clock.clone());
         Transports {
             peer: Arc::new(peer),
             webhook: Arc::new(webhook),
+            group: Arc::new(group),
+            standings,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
-use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, Terms, party_hash};
+use crate::store::{Agent, AgentKind, Plan, Store, StoreError, Terms, party_hash};
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
 #[derive(Debug, Clone, Default)]
@@ -88,16 +88,18 @@ impl LocalNames {
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
-        Ok(match agent.settings.delivery_mode {
-            DeliveryMode::Pull => Plan::Inbox { mailbox: agent.id },
-            DeliveryMode::Push => Plan::Queue {
-                party: agent.id,
-                destination: format!("agent:{}", agent.id),
-                give_up_at,
-                wire: None,
-                reserved: None,
-                terms: Terms::default(),
-            },
+        let queued = |kind: &str| Plan::Queue {
+            party: agent.id,
+            destination: format!("{kind}:{}", agent.id),
+            give_up_at,
+            wire: None,
+            reserved: None,
+            terms: Terms::default(),
+        };
+        Ok(match agent.settings.kind {
+            AgentKind::Group if store.calls_members(&agent).await? => queued("group"),
+            _ if agent.settings.has_mailbox() => Plan::Inbox { mailbox: agent.id },
+            _ => queued("agent"),
         })
     }
 }

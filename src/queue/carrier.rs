@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
 use crate::store::{Accepting, AttemptNote, Delivery, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Standings};
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
 
 /// After a database fault a dispatch is looked at again after this time.
@@ -39,6 +39,10 @@ pub struct Transports {
     pub peer: Arc<dyn Transport>,
     /// To webhooks.
     pub webhook: Arc<dyn Transport>,
+    /// To members of groups.
+    pub group: Arc<dyn Transport>,
+    /// How members of groups do.
+    pub standings: Standings,
 }
 
 impl Transports {
@@ -48,6 +52,7 @@ impl Transports {
         match destination {
             Destination::Peer(_) => self.peer.as_ref(),
             Destination::Agent(_) => self.webhook.as_ref(),
+            Destination::Group(_) => self.group.as_ref(),
         }
     }
 }
@@ -169,15 +174,16 @@ impl Carrier {
             return Err(());
         };
         let agent = match destination {
-            Destination::Agent(number) => self
+            Destination::Agent(number) | Destination::Group(number) => self
                 .store
                 .find_agent_by_number(number)
                 .await
                 .unwrap_or(None),
             Destination::Peer(_) => None,
         };
-        let polls = agent.as_ref().filter(|agent| agent.settings.has_mailbox());
-        if let Some(agent) = polls {
+        if let Some(agent) = &agent
+            && self.is_for_mailbox(&destination, agent).await
+        {
             if let Some((accepting, claim)) = accepting {
                 drop((accepting.decision().await, claim));
             }

@@ -14,6 +14,7 @@ mod policy_metrics;
 mod queue_metrics;
 mod schema_metrics;
 mod signature_metrics;
+mod standings;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use board::{Board, Post, Status, WorkerState};
@@ -24,3 +25,4 @@ pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use schema_metrics::SchemaMetrics;
 pub use signature_metrics::SignatureMetrics;
+pub use standings::{Standing, Standings, UnderWay};

@@ -24,7 +24,7 @@ use crate::queue::{
 use crate::store::tests::Home;
 use crate::store::tests::size::Sizes;
 use crate::store::{self, Messenger, QueueFilter, Space, Store, StoreOptions};
-use crate::telemetry::{Board, Metrics};
+use crate::telemetry::{Board, Metrics, Standings};
 
 /// Midnight, so that days of idempotency keys begin with ours.
 const START: i64 = 20_833 * 86_400_000;
@@ -91,7 +91,9 @@ impl World {
             intake: intake.clone(),
             transports: Transports {
                 peer: ways.clone(),
-                webhook: ways,
+                webhook: ways.clone(),
+                group: ways,
+                standings: Standings::default(),
             },
             clock: clock.clone(),
             metrics,

@@ -10,12 +10,26 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Carrier, Event, send};
 use crate::queue::window::{After, Report};
-use crate::store::{Arriving, Delivery};
+use crate::store::{Agent, Arriving, Delivery};
+use crate::transport::{Destination, is_for_readers};
 
 /// A full mailbox is looked at again after this time.
 const FULL: Duration = Duration::from_secs(2);
 
 impl Carrier {
+    /// Whether what waits for this agent belongs into its mailbox: it polls, or it is a group of
+    /// which nobody can be called and somebody reads.
+    pub(super) async fn is_for_mailbox(&self, destination: &Destination, agent: &Agent) -> bool {
+        if !matches!(destination, Destination::Group(_)) {
+            return agent.settings.has_mailbox();
+        }
+        let standings = &self.transports.standings;
+        match self.store.members_of(agent).await {
+            Ok(members) => agent.active && is_for_readers(&members, standings, self.clock.now()),
+            Err(_) => false,
+        }
+    }
+
     /// Moves deliveries into a mailbox.
     pub(super) async fn move_to_inbox(
         &self,

@@ -25,7 +25,11 @@ pub(in crate::queue) struct Limits {
 impl Limits {
     /// Those toward this destination.
     pub(super) fn toward(self, destination: &str) -> Self {
-        let concurrency = match destination.starts_with("domain:") {
+        // A group has many members, a gateway many recipients.
+        let is_wide = ["domain:", "group:"]
+            .iter()
+            .any(|kind| destination.starts_with(kind));
+        let concurrency = match is_wide {
             true => self.to_gateways,
             false => self.concurrency,
         };

@@ -1,5 +1,7 @@
 //! The description of an agent as an operator or the agent itself sends it, checked field by field.
 
+mod group;
+
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
@@ -8,7 +10,9 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
+use crate::store::{
+    AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Replies, Sealer, WEBHOOK_HEADERS,
+};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
@@ -32,6 +36,11 @@ pub(crate) struct AgentForm {
     pub(crate) listed: Option<bool>,
     pub(crate) replies: Option<Replies>,
     pub(crate) active: Option<bool>,
+    pub(crate) kind: Option<AgentKind>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) bounds: Option<Option<Bounds>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) group: Option<Option<GroupSettings>>,
 }
 
 /// Tells "absent" from "null": null takes a member away.
@@ -65,7 +74,16 @@ impl AgentForm {
         }
         settings.listed = self.listed.unwrap_or(settings.listed);
         settings.replies = self.replies.unwrap_or(settings.replies);
+        settings.kind = self.kind.unwrap_or(settings.kind);
+        if let Some(bounds) = &self.bounds {
+            settings.bounds = bounds.unwrap_or_default();
+            group::bounds(&settings.bounds)?;
+        }
+        if let Some(group) = &self.group {
+            settings.group.clone_from(group);
+        }
         push(&settings)?;
+        group::check(&settings)?;
         Ok(settings)
     }
 

@@ -7,6 +7,7 @@ pub(super) mod deliveries;
 pub(super) mod enrolment;
 pub(super) mod form;
 pub(super) mod keys;
+mod members;
 pub(super) mod policies;
 pub(super) mod schemas;
 pub(super) mod staff;
