@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod alerts;
 mod database;
 mod delivery;
 mod dns;
@@ -53,6 +54,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use alerts::Alerts;
 pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
@@ -92,7 +94,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 23] = [
+const SECTIONS: [&Section; 24] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -114,6 +116,7 @@ const SECTIONS: [&Section; 23] = [
     &Retry::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
+    &Alerts::TABLE,
     &Log::TABLE,
     &Features::TABLE,
 ];
@@ -161,6 +164,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// When it says that it is behind.
+    pub alerts: Alerts,
     /// What is logged.
     pub log: Log,
     /// Switches for gradual rollout.
@@ -224,6 +229,7 @@ impl Config {
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
+        let alerts = Alerts::read(reading);
         let log = Log::read(reading);
         let features = Features::read(reading);
         if let Some(listen) = &listen {
@@ -271,6 +277,7 @@ impl Config {
             delivery: delivery?,
             limits: limits?,
             retention: retention?,
+            alerts: alerts?,
             log: log?,
             features: features?,
         })

@@ -6,6 +6,7 @@
 //! - On the [`Board`] every worker keeps one short line about what it does.
 
 mod admission_metrics;
+mod alerts;
 mod board;
 mod issuer_metrics;
 mod log;
@@ -17,6 +18,7 @@ mod signature_metrics;
 mod standings;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
+pub use alerts::{Alert, Alerts, Beyond, Waiting};
 pub use board::{Board, Post, Status, WorkerState};
 pub use issuer_metrics::IssuerMetrics;
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
