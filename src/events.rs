@@ -18,6 +18,8 @@ pub enum Topic {
     Queue,
     /// Deliveries in the queue were changed from outside: held, cancelled, to be tried at once.
     Control,
+    /// Room in mailboxes for which mail waits in the queue.
+    Room,
     /// A message that answers the one with this hash of its id.
     Answer(i64),
     /// A change of the deliveries of the stored message with this number.

@@ -8,6 +8,7 @@ mod outgoing;
 mod rules;
 mod small;
 mod topics;
+mod watching;
 #[cfg(test)]
 mod week;
 
@@ -34,11 +35,10 @@ use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage
 use crate::net::{DnsSetupFault, FileFault};
 use crate::policy::{Policies, PolicyFaults};
 use crate::protocol::Limits;
-use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
+use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share};
 use crate::schema::{OpenFault, Schemas};
 use crate::store::{
-    self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
-    StoreOptions,
+    self, Messenger, OpenError, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
@@ -263,18 +263,12 @@ impl Parts<'_> {
         work.spawn("policies", endless(policies));
         let schemas = self.schemas.clone().run(reloads, work.stop());
         work.spawn("schemas", endless(schemas));
+        self.spawn_watch(work);
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
         let senders = self.senders.clone().run(work.stop());
         work.spawn("senders", endless(senders));
-        let rules = RetentionRules {
-            settled: self.config.retention.settled,
-            acknowledged: self.config.retention.acknowledged,
-            dead_letters: self.config.retention.dead_letters,
-        };
-        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node)
-            .with_audit(self.config.retention.audit);
-        work.spawn("sweeper", endless(sweeper.run(work.stop())));
+        self.spawn_sweeper(work, node);
         if self.store.is_shared() {
             let messenger = Messenger::new(self.store.clone(), self.clock.clone());
             work.spawn("messenger", endless(messenger.run(work.stop())));
@@ -378,7 +372,7 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.transports(sealer, &topics),
+            transports: self.transports((sealer, board.standings()), &topics),
             topics,
             intake,
             clock: clock.clone(),

@@ -6,6 +6,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 mod keys;
+mod shared;
 
 use super::client::{Gateway, Target, plain, print_json, print_table, segment};
 
@@ -168,11 +169,14 @@ struct Settings {
     /// Whether the mail of one sender keeps its order among sessions that share it
     #[arg(long, value_enum)]
     order: Option<SessionOrder>,
+    #[command(flatten)]
+    shared: shared::Shared,
 }
 
 impl Settings {
     fn members(self) -> Result<Map<String, Value>> {
         let mut members = Map::new();
+        self.shared.add_to(&mut members);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 members.insert(name.to_owned(), value);
@@ -343,6 +347,7 @@ async fn list(gateway: &Gateway) -> Result<()> {
         &agents,
         &[
             ("address", "address"),
+            ("kind", "kind"),
             ("mode", "delivery_mode"),
             ("active", "active"),
             ("listed", "listed"),

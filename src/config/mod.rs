@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod alerts;
 mod database;
 mod delivery;
 mod dns;
@@ -54,6 +55,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use alerts::Alerts;
 pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
@@ -94,7 +96,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 24] = [
+const SECTIONS: [&Section; 25] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -117,6 +119,7 @@ const SECTIONS: [&Section; 24] = [
     &Live::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
+    &Alerts::TABLE,
     &Log::TABLE,
     &Features::TABLE,
 ];
@@ -166,6 +169,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// When it says that it is behind.
+    pub alerts: Alerts,
     /// What is logged.
     pub log: Log,
     /// Switches for gradual rollout.
@@ -230,6 +235,7 @@ impl Config {
         let live = Live::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
+        let alerts = Alerts::read(reading);
         let log = Log::read(reading);
         let features = Features::read(reading);
         if let Some(listen) = &listen {
@@ -278,6 +284,7 @@ impl Config {
             live: live?,
             limits: limits?,
             retention: retention?,
+            alerts: alerts?,
             log: log?,
             features: features?,
         })

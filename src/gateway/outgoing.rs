@@ -16,10 +16,12 @@ use crate::net::{
 };
 use crate::protocol::{Advertisement, Domain};
 use crate::store::{Sealer, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Standings};
 use crate::tls::ClientChains;
 use crate::transport::webhook::WebhookTransport;
-use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing, Transport};
+use crate::transport::{
+    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing, Transport,
+};
 
 use super::StartError;
 
@@ -125,9 +127,9 @@ impl Outgoing {
     pub(super) fn transports(
         &self,
         store: &Store,
-        sealer: Option<Sealer>,
+        (sealer, standings): (Option<Sealer>, Standings),
         clock: &Clock,
-    ) -> (Arc<dyn Transport>, Arc<dyn Transport>) {
+    ) -> (Arc<dyn Transport>, Arc<dyn Transport>, Arc<dyn Transport>) {
         let tools = PeerTools {
             store: store.clone(),
             discovery: self.discovery.clone(),
@@ -139,7 +141,9 @@ impl Outgoing {
         }
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
-        (Arc::new(peer), Arc::new(webhook))
+        let members = (webhook.clone(), standings);
+        let group = GroupTransport::new(store.clone(), members.0, members.1, clock.clone());
+        (Arc::new(peer), Arc::new(webhook), Arc::new(group))
     }
 }
 

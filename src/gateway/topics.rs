@@ -6,6 +6,7 @@ use super::Parts;
 use crate::intake::Intake;
 use crate::queue::{Expansion, Transports};
 use crate::store::Sealer;
+use crate::telemetry::Standings;
 use crate::topics::Topics;
 
 impl Parts<'_> {
@@ -16,11 +17,18 @@ impl Parts<'_> {
     }
 
     /// Every way out.
-    pub(super) fn transports(&self, sealer: Option<Sealer>, topics: &Topics) -> Transports {
-        let (peer, webhook) = self.outgoing.transports(self.store, sealer, self.clock);
+    pub(super) fn transports(
+        &self,
+        (sealer, standings): (Option<Sealer>, Standings),
+        topics: &Topics,
+    ) -> Transports {
+        let with = (sealer, standings.clone());
+        let (peer, webhook, group) = self.outgoing.transports(self.store, with, self.clock);
         Transports {
             peer,
             webhook,
+            group,
+            standings,
             list: Arc::new(Expansion::new(topics.clone())),
         }
     }

@@ -117,7 +117,8 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::PolicyDenied));
         }
         if let Some(rates) = &self.rates {
-            rates.submission(&sender, tier.as_deref())?;
+            let urgency = (self.pressure(), envelope.message.priority());
+            rates.submission((&sender, tier.as_deref()), urgency)?;
         }
         let plan = Plan::Queue {
             party: number,

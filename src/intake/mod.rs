@@ -33,7 +33,7 @@ pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
 
-use crate::admission::{Admission, Class, Entry};
+use crate::admission::{Admission, Class, Entry, Pressure};
 use crate::auth::audit::Audit;
 use crate::auth::{Presented, SenderCheck, SenderRates, Whence};
 use crate::clock::Clock;
@@ -211,7 +211,10 @@ impl Intake {
         let mut acceptance = self.judge(envelope).await?;
         if let Some(rates) = &self.rates {
             match origin {
-                Origin::Submission => rates.submission(&sender, tier.as_deref())?,
+                Origin::Submission => {
+                    let urgency = (self.pressure(), acceptance.envelope.message.priority());
+                    rates.submission((&sender, tier.as_deref()), urgency)?;
+                }
                 _ => rates.foreign(sender.domain())?,
             }
         }
@@ -266,6 +269,11 @@ impl Intake {
             None => Way::Durable(self.store.begin_accept(acceptance).await?),
         };
         Ok(Taken { way, ..taken })
+    }
+
+    fn pressure(&self) -> Pressure {
+        let admission = self.admission.as_ref();
+        admission.map(Admission::pressure).unwrap_or_default()
     }
 
     fn takes_early(&self) -> bool {

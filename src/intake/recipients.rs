@@ -94,19 +94,21 @@ impl LocalNames {
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
-        Ok(match agent.settings.has_mailbox() {
-            true => Plan::Inbox {
+        let queued = |kind: &str| Plan::Queue {
+            party: agent.id,
+            destination: format!("{kind}:{}", agent.id),
+            give_up_at,
+            wire: None,
+            reserved: None,
+            terms: Terms::default(),
+        };
+        Ok(match agent.settings.kind {
+            AgentKind::Group if store.calls_members(&agent).await? => queued("group"),
+            _ if agent.settings.has_mailbox() => Plan::Inbox {
                 mailbox: agent.id,
                 priority: None,
             },
-            false => Plan::Queue {
-                party: agent.id,
-                destination: format!("agent:{}", agent.id),
-                give_up_at,
-                wire: None,
-                reserved: None,
-                terms: Terms::default(),
-            },
+            _ => queued("agent"),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! and a second time when it is on disk. A bounce or reply is stored in the commit that settles
 //! its cause.
 
+mod entering;
 mod loading;
 mod settling;
 
@@ -24,10 +25,8 @@ use super::window::{After, Dispatch, Report};
 use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
-use crate::store::{
-    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
-};
-use crate::telemetry::Metrics;
+use crate::store::{Accepting, AttemptNote, Delivery, Store};
+use crate::telemetry::{Metrics, Standings};
 use crate::topics::Topics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
 
@@ -43,6 +42,10 @@ pub struct Transports {
     pub webhook: Arc<dyn Transport>,
     /// To those who subscribed to a topic.
     pub list: Arc<dyn Transport>,
+    /// To members of groups.
+    pub group: Arc<dyn Transport>,
+    /// How members of groups do.
+    pub standings: Standings,
 }
 
 impl Transports {
@@ -53,6 +56,7 @@ impl Transports {
             Destination::Peer(_) => self.peer.as_ref(),
             Destination::Agent(_) => self.webhook.as_ref(),
             Destination::List(_) => self.list.as_ref(),
+            Destination::Group(_) => self.group.as_ref(),
         }
     }
 }
@@ -175,19 +179,21 @@ impl Carrier {
             return Err(());
         };
         let agent = match destination {
-            Destination::Agent(number) => self
+            Destination::Agent(number) | Destination::Group(number) => self
                 .store
                 .find_agent_by_number(number)
                 .await
                 .unwrap_or(None),
             Destination::Peer(_) | Destination::List(_) => None,
         };
-        let polls = agent
-            .as_ref()
-            .filter(|agent| agent.settings.delivery_mode == DeliveryMode::Pull);
-        if let Some(agent) = polls {
+        if let Some(agent) = &agent
+            && self.is_for_mailbox(&destination, agent).await
+        {
+            if let Some((accepting, claim)) = accepting {
+                drop((accepting.decision().await, claim));
+            }
             return self
-                .move_to_inbox(dispatch.id, agent, deliveries, tell)
+                .move_to_inbox(dispatch.id, agent.id, deliveries, tell)
                 .await;
         }
         let attempted = self
@@ -353,34 +359,6 @@ impl Carrier {
             verdict,
         }
     }
-
-    /// The agent polls now: what waited for its webhook goes to its inbox.
-    async fn move_to_inbox(
-        &self,
-        id: u64,
-        agent: &Agent,
-        deliveries: Vec<Delivery>,
-        tell: &UnboundedSender<Event>,
-    ) -> Result<(), ()> {
-        let now = self.clock.now();
-        let results = deliveries.iter().map(|it| (it.seq, After::Done)).collect();
-        let settlements: Vec<Settlement> = deliveries
-            .into_iter()
-            .map(|it| Settlement {
-                seq: it.seq,
-                mid: it.stored.mid,
-                recipient: it.recipient.to_string(),
-                at: now,
-                held: None,
-                attempt: None,
-                fate: Ending::Inbox(agent.id),
-            })
-            .collect();
-        self.metrics.queue().settled("moved", "webhook");
-        let settled = self.store.settle(settlements, Vec::new()).await;
-        send(tell, id, results, Report::Unknown);
-        settled.map_err(|error| tracing::error!(%error, "mail could not be moved to an inbox"))
-    }
 }
 
 impl Done {
@@ -431,7 +409,7 @@ fn report(done: &[Done]) -> Report {
                 report = match report {
                     Report::Well => Report::Well,
                     Report::Trouble(other) => Report::Trouble(other.max(it.asked)),
-                    Report::Unknown => Report::Trouble(it.asked),
+                    Report::Unknown | Report::Full(_) => Report::Trouble(it.asked),
                 };
             }
             _ => report = Report::Well,

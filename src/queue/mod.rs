@@ -16,6 +16,7 @@ mod shards;
 mod share;
 mod sweeper;
 mod verdict;
+mod watch;
 mod window;
 
 pub use backoff::Schedule;
@@ -25,6 +26,7 @@ pub use keeper::{Keeper, Membership};
 pub use manager::{Manager, QueueFault, QueueLimits};
 pub use share::Share;
 pub use sweeper::Sweeper;
+pub use watch::{Thresholds, Watch};
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! The verb `accept`: message, inbox rows or deliveries, and idempotency in one commit.
 //!
 //! What it promises:
-//! - a recipient that polls is settled here: its inbox row *is* the delivery;
+//! - a recipient that polls is settled here: its inbox row *is* the delivery; where its mailbox is
+//!   full, what becomes of the message is decided here too (see `room`);
 //! - positions in a mailbox become visible in order and without gaps;
 //! - a message whose key is known for a recipient is not delivered to it again
 //!   (AMTP 1.0, section 8.1.1), and a known key with other content refuses the whole request;
@@ -19,6 +20,7 @@ use super::claims::{Claim, Claims, Known};
 use super::error::StoreError;
 use super::identity::WireIdentity;
 use super::party_hash;
+use super::room;
 pub(super) use super::shards::shard_of as shard;
 use super::sql::Connection;
 use crate::admission::Place;
@@ -26,7 +28,7 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
 
-use mailboxes::Mailboxes;
+use mailboxes::{Mailboxes, Room};
 pub(super) use numbers::{Drawn, Numbers, Open};
 use publications::Publications;
 use rows::Rows;
@@ -198,7 +200,7 @@ pub(super) async fn apply(
     let mut publications = Publications::read(tx, jobs).await?;
     let mut mailboxes = Mailboxes::read(tx, jobs).await?;
     let mut next = Next {
-        drawn: numbers.draw(tx, needed(jobs)).await?,
+        drawn: numbers.draw(tx, needed(jobs, &mailboxes)).await?,
         numbers,
     };
     let mut rows = Rows::default();
@@ -207,10 +209,14 @@ pub(super) async fn apply(
         let decision = decide(job, &mut claims, places, &mut next, &mut rows);
         job.decision = Some(decision);
     }
-    mailboxes.write(tx, topics).await?;
+    let overfull = mailboxes.write(tx, topics).await?;
     topics.append(&mut rows.topics);
     rows.write(tx).await?;
     publications.write(tx).await?;
+    let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
+    for (id, mailbox) in overfull {
+        room::bury(tx, (id, &mailbox), now, topics).await?;
+    }
     claims.write(tx).await
 }
 
@@ -230,11 +236,15 @@ impl Next<'_> {
 }
 
 /// How many messages and deliveries the batch brings forth at most.
-fn needed(jobs: &[&mut AcceptJob]) -> (usize, usize) {
+fn needed(jobs: &[&mut AcceptJob], mailboxes: &Mailboxes) -> (usize, usize) {
     let deliveries = jobs
         .iter()
         .flat_map(|job| &job.acceptance.recipients)
-        .filter(|recipient| matches!(recipient.plan, Plan::Queue { reserved: None, .. }))
+        .filter(|recipient| match recipient.plan {
+            Plan::Queue { reserved, .. } => reserved.is_none(),
+            Plan::Inbox { mailbox, .. } => mailboxes.may_hold(mailbox),
+            Plan::Refused(_) => false,
+        })
         .count();
     (jobs.len(), deliveries)
 }
@@ -278,10 +288,14 @@ fn decide(
         .map(|(recipient, known)| match (known, &recipient.plan) {
             (_, Plan::Refused(code)) => Fate::Refused(*code),
             (Some(mid), _) => Fate::Known(mid),
-            (None, Plan::Inbox { mailbox, .. }) => match mailboxes.take(*mailbox) {
-                Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, recipient),
-                None => Fate::Refused(ErrorCode::AgentUnknown),
-            },
+            (None, Plan::Inbox { mailbox, .. }) => {
+                match mailboxes.take(*mailbox, envelope, recipient) {
+                    Room::Position(seq) => rows.inbox((*mailbox, seq), mid, envelope, recipient),
+                    Room::Queue => rows.delivery(next, mid, envelope, &held(envelope, recipient)),
+                    Room::Full => Fate::Refused(ErrorCode::MailboxFull),
+                    Room::Gone => Fate::Refused(ErrorCode::AgentUnknown),
+                }
+            }
             (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {
                 true => rows.delivery(next, mid, envelope, recipient),
                 false => Fate::Refused(ErrorCode::Conflict),
@@ -310,6 +324,29 @@ fn decide(
     Decision::Taken { message_id, fates }
 }
 
+/// A recipient whose mailbox is full: its message waits in the queue until there is room.
+fn held(envelope: &Envelope, recipient: &Planned) -> Planned {
+    let Plan::Inbox { mailbox, priority } = recipient.plan else {
+        return recipient.clone();
+    };
+    let latest = envelope.received_at.plus(room::HELD_FOR);
+    let expires = envelope.message.expires();
+    Planned {
+        address: recipient.address.clone(),
+        plan: Plan::Queue {
+            party: mailbox,
+            destination: format!("agent:{mailbox}"),
+            give_up_at: expires.map_or(latest, |expires| expires.min(latest)),
+            wire: None,
+            reserved: None,
+            terms: Terms {
+                priority,
+                ..Terms::default()
+            },
+        },
+    }
+}
+
 /// The state of a delivery that waits for its first attempt.
 pub(super) const DELIVERY_QUEUED: i64 = 0;
 /// The state of a delivery that an operator has to release.
@@ -332,10 +369,13 @@ pub fn lane_of(envelope: &Envelope, recipient: &Planned) -> i64 {
     }
 }
 
+/// The priority of what says nothing of it.
+pub(super) const PRIORITY_NORMAL: i64 = 1;
+
 const fn priority(priority: Priority) -> i64 {
     match priority {
         Priority::Low => 0,
-        Priority::Normal => 1,
+        Priority::Normal => PRIORITY_NORMAL,
         Priority::High => 2,
         Priority::Urgent => 3,
     }

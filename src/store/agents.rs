@@ -12,6 +12,7 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::keys::{self, NewKey};
+use super::room;
 use super::sessions::{self, Which};
 use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
@@ -307,8 +308,7 @@ impl Verb for CreateAgent {
         .bind(new.now.as_millis());
         let row = tx.row(insert).await?.ok_or(sqlx::Error::RowNotFound)?;
         let id = row.int(0)?;
-        tx.run(Statement::new("INSERT INTO mailboxes (id, next_seq) VALUES (?, 1)").bind(id))
-            .await?;
+        tx.run(room::create(id, &new.settings.bounds)).await?;
         keys::insert(tx, id, &new.key, new.now).await?;
         Ok(Created::Agent(id))
     }
@@ -325,6 +325,8 @@ impl Verb for ChangeAgent {
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let change = &self.0;
+        // There may be room now for what waits.
+        topics.push(Topic::Room);
         let Some(present) = settings_of(tx, change.id).await? else {
             return Ok(false);
         };
@@ -343,6 +345,7 @@ impl Verb for ChangeAgent {
         .bind(change.now.as_millis())
         .bind(change.id);
         let found = tx.run(update).await? > 0;
+        room::bound(tx, change.id, &settings.bounds).await?;
         if let Some(headers) = &change.sealed_headers {
             let update = Statement::new("UPDATE agents SET sealed_headers = ? WHERE id = ?")
                 .bind(headers.clone())

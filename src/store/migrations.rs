@@ -53,6 +53,11 @@ const SQLITE: &[Embedded] = &[
         "topics",
         include_str!("../../migrations/sqlite/0009_topics.sql"),
     ),
+    (
+        10,
+        "groups",
+        include_str!("../../migrations/sqlite/0010_groups.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -85,6 +90,11 @@ const POSTGRES: &[Embedded] = &[
         6,
         "topics",
         include_str!("../../migrations/postgres/0006_topics.sql"),
+    ),
+    (
+        7,
+        "groups",
+        include_str!("../../migrations/postgres/0007_groups.sql"),
     ),
 ];
 

@@ -107,7 +107,7 @@ impl Outbox {
         let mut topics: Vec<&Topic> = self.topics.iter().collect();
         // What must not be missed stands first.
         topics.sort_unstable_by_key(|topic| match topic {
-            Topic::Queue | Topic::Control => 0,
+            Topic::Queue | Topic::Control | Topic::Room => 0,
             Topic::Mailbox(_) | Topic::Session(_) => 1,
             Topic::Answer(_) => 2,
             Topic::Message(_) => 3,
@@ -117,6 +117,7 @@ impl Outbox {
             let written = match topic {
                 Topic::Queue => write!(text, " q"),
                 Topic::Control => write!(text, " c"),
+                Topic::Room => write!(text, " r"),
                 Topic::Mailbox(id) => write!(text, " m{id:x}"),
                 Topic::Answer(hash) => write!(text, " a{hash:x}"),
                 Topic::Message(mid) => write!(text, " s{mid:x}"),
@@ -144,6 +145,7 @@ fn read(notice: &str, own: &str) -> Option<(i64, Vec<Topic>)> {
         match word.get(..1)? {
             "q" => Some(Topic::Queue),
             "c" => Some(Topic::Control),
+            "r" => Some(Topic::Room),
             "m" => number(rest).map(Topic::Mailbox),
             "a" => number(rest).map(Topic::Answer),
             "s" => number(rest).map(Topic::Message),

@@ -47,6 +47,7 @@ mod memory;
 mod postgres;
 mod queue;
 mod resealing;
+mod room;
 mod schemas;
 mod sessions;
 mod shards;

@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
+use super::alerts::Alerts;
 use super::issuer_metrics::IssuerMetrics;
 use super::live_metrics::LiveMetrics;
 use super::policy_metrics::PolicyMetrics;
@@ -135,6 +136,7 @@ struct Series {
     certificate_expiry: Gauge,
     queue: QueueMetrics,
     admission: AdmissionMetrics,
+    alerts: Alerts,
     signatures: SignatureMetrics,
     policies: PolicyMetrics,
     schemas: SchemaMetrics,
@@ -249,6 +251,7 @@ impl Metrics {
             ),
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
+            alerts: Alerts::register(r),
             signatures: SignatureMetrics::register(r),
             policies: PolicyMetrics::register(r),
             schemas: SchemaMetrics::register(r),
@@ -293,6 +296,12 @@ impl Metrics {
     #[must_use]
     pub fn admission(&self) -> &AdmissionMetrics {
         &self.0.admission
+    }
+
+    /// What is behind.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.0.alerts
     }
 
     /// The series of signatures.

@@ -6,6 +6,7 @@
 //! - On the [`Board`] every worker keeps one short line about what it does.
 
 mod admission_metrics;
+mod alerts;
 mod board;
 mod issuer_metrics;
 mod live_metrics;
@@ -15,8 +16,10 @@ mod policy_metrics;
 mod queue_metrics;
 mod schema_metrics;
 mod signature_metrics;
+mod standings;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
+pub use alerts::{Alert, Alerts, Beyond, Waiting};
 pub use board::{Board, Post, Status, WorkerState};
 pub use issuer_metrics::IssuerMetrics;
 pub use live_metrics::LiveMetrics;
@@ -26,3 +29,4 @@ pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use schema_metrics::SchemaMetrics;
 pub use signature_metrics::SignatureMetrics;
+pub use standings::{Standing, Standings, UnderWay};

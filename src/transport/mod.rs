@@ -5,6 +5,7 @@
 //! queue's matter. What is unknown defers, it never fails.
 
 mod after;
+mod group;
 mod peer;
 pub mod webhook;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
+pub use group::{GroupTransport, is_for_readers};
 pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 /// One peer or target with its limits.
@@ -27,18 +29,21 @@ pub enum Destination {
     Peer(Domain),
     /// The webhook of the local agent with this number.
     Agent(i64),
+    /// One member of the group with this number.
+    Group(i64),
     /// The subscribers of the topic with this number.
     List(i64),
 }
 
 impl Destination {
-    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `list:7`.
+    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `group:8`, `list:9`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("domain", domain) => Domain::parse(domain).ok().map(Self::Peer),
             ("agent", number) => number.parse().ok().map(Self::Agent),
             ("list", number) => number.parse().ok().map(Self::List),
+            ("group", number) => number.parse().ok().map(Self::Group),
             _ => None,
         }
     }
@@ -48,7 +53,7 @@ impl Destination {
     pub const fn domain(&self) -> Option<&Domain> {
         match self {
             Self::Peer(domain) => Some(domain),
-            Self::Agent(_) | Self::List(_) => None,
+            Self::Agent(_) | Self::Group(_) | Self::List(_) => None,
         }
     }
 
@@ -59,6 +64,7 @@ impl Destination {
             Self::Peer(_) => "peer",
             Self::Agent(_) => "webhook",
             Self::List(_) => "list",
+            Self::Group(_) => "group",
         }
     }
 }
@@ -69,6 +75,7 @@ impl fmt::Display for Destination {
             Self::Peer(domain) => write!(f, "domain:{domain}"),
             Self::Agent(number) => write!(f, "agent:{number}"),
             Self::List(number) => write!(f, "list:{number}"),
+            Self::Group(number) => write!(f, "group:{number}"),
         }
     }
 }

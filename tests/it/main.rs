@@ -9,6 +9,7 @@ mod daemon;
 mod doctor;
 mod failing_disk;
 mod federation;
+mod groups;
 mod issuers;
 mod judgement;
 mod layers;

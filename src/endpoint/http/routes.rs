@@ -318,6 +318,7 @@ fn operations(routes: Routes) -> Routes {
             admin::dead_letters::drop_many,
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+        .get("/v1/admin/lag", Staff(ReadQueue), admin::lag::list)
 }
 
 /// Topics, who is subscribed to them, and what goes to everybody.

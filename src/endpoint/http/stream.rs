@@ -49,11 +49,11 @@ pub(super) async fn open(
     (headers, extensions): (HeaderMap, Extensions),
     params: Params,
 ) -> Result<Response, ApiError> {
-    let key_id = match &presented {
-        Presented::Principal(Principal::Agent { key_id, .. }) => key_id.clone(),
-        _ => String::new(),
+    let (agent, key_id) = match &presented {
+        Presented::Principal(Principal::Agent { id, key_id, .. }) => (*id, key_id.clone()),
+        _ => (0, String::new()),
     };
-    let (mailbox, owner) = mailbox(presented, &address)?;
+    let (mailbox, owner) = mailbox(&api, presented, &address).await?;
     let most = usize::try_from(MOST_CREDIT).unwrap_or(usize::MAX);
     let credit = params.number("credit", 1..=most, 100)?;
     let confirms = confirms(&params)?;
@@ -61,7 +61,7 @@ pub(super) async fn open(
     let connection = extensions.get::<Connection>();
     let opening = Opening {
         mailbox,
-        agent: mailbox,
+        agent,
         address: owner,
         key_id,
         kind: SessionKind::Stream,

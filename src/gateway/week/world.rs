@@ -24,7 +24,7 @@ use crate::queue::{
 use crate::store::tests::Home;
 use crate::store::tests::size::Sizes;
 use crate::store::{self, Messenger, QueueFilter, Space, Store, StoreOptions};
-use crate::telemetry::{Board, Metrics};
+use crate::telemetry::{Board, Metrics, Standings};
 use crate::topics::Topics;
 
 /// Midnight, so that days of idempotency keys begin with ours.
@@ -94,7 +94,9 @@ impl World {
             transports: Transports {
                 peer: ways.clone(),
                 list: ways.clone(),
-                webhook: ways,
+                webhook: ways.clone(),
+                group: ways,
+                standings: Standings::default(),
             },
             clock: clock.clone(),
             metrics,

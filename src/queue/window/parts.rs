@@ -25,7 +25,11 @@ pub(in crate::queue) struct Limits {
 impl Limits {
     /// Those toward this destination.
     pub(super) fn toward(self, destination: &str) -> Self {
-        let concurrency = match destination.starts_with("domain:") {
+        // A group has many members, a gateway many recipients.
+        let is_wide = ["domain:", "group:"]
+            .iter()
+            .any(|kind| destination.starts_with(kind));
+        let concurrency = match is_wide {
             true => self.to_gateways,
             false => self.concurrency,
         };
@@ -97,6 +101,8 @@ pub(in crate::queue) enum Report {
     Well,
     /// It is in trouble, and perhaps asked for a pause.
     Trouble(Option<Duration>),
+    /// It is a mailbox without room: it is tried after this time, or when something left one.
+    Full(Duration),
     /// Nothing was asked of it.
     Unknown,
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::events::Topic;
 use crate::protocol::{MessageId, Timestamp};
+use crate::store::room;
 use crate::store::sessions::{self, SessionRef};
 use crate::store::settled::{self, Settled};
 use crate::store::sql::{Connection, Insert, Row, Statement, padded, places};
@@ -16,11 +17,13 @@ pub(in crate::store) struct Match {
     trust: i64,
     recipient: String,
     accepted_at: i64,
+    size: i64,
     /// The session it was handed out to.
     pub(super) session: i64,
 }
 
-const MATCHED: &str = "i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at, i.session";
+const MATCHED: &str = "i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at, m.size, \
+     i.session";
 
 /// A row of [`MATCHED`] from this column on.
 fn matched(row: &Row, from: usize) -> sqlx::Result<Match> {
@@ -31,7 +34,8 @@ fn matched(row: &Row, from: usize) -> sqlx::Result<Match> {
         trust: row.int(from + 3)?,
         recipient: row.text(from + 4)?,
         accepted_at: row.int(from + 5)?,
-        session: row.int(from + 6)?,
+        size: row.int(from + 6)?,
+        session: row.int(from + 7)?,
     })
 }
 
@@ -125,6 +129,9 @@ pub(in crate::store) async fn remove(
             .await?;
     }
     topics.extend(rows.iter().map(|row| Topic::Message(row.mid)));
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let bytes = rows.iter().map(|row| row.size).sum();
+    room::left(tx, mailbox, (count, bytes), topics).await?;
     let history = rows.into_iter().map(|row| settled(mailbox, row, now).row());
     tx.insert(Insert::new(settled::INSERT, history.collect()))
         .await

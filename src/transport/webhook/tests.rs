@@ -1,5 +1,7 @@
 //! The transport against a real webhook.
 
+mod group;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! The description of an agent as an operator or the agent itself sends it, checked field by field.
 
+mod group;
+
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
@@ -9,8 +11,8 @@ use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
 use crate::store::{
-    AgentKind, AgentSettings, DeliveryMode, Replies, Sealer, SessionOrder, SessionSharing,
-    TopicSettings, WEBHOOK_HEADERS,
+    AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Replies, Sealer, SessionOrder,
+    SessionSharing, TopicSettings, WEBHOOK_HEADERS,
 };
 
 const MOST_ENTRIES: usize = 100;
@@ -42,6 +44,10 @@ pub(crate) struct AgentForm {
     #[serde(default, deserialize_with = "given")]
     pub(crate) topic: Option<Option<TopicSettings>>,
     pub(crate) active: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) bounds: Option<Option<Bounds>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) group: Option<Option<GroupSettings>>,
 }
 
 /// How sessions share the mail. Absent = leave as it is.
@@ -91,8 +97,16 @@ impl AgentForm {
         if let Some(topic) = self.topic {
             settings.topic = topic;
         }
+        if let Some(bounds) = &self.bounds {
+            settings.bounds = bounds.unwrap_or_default();
+            group::bounds(&settings.bounds)?;
+        }
+        if let Some(group) = &self.group {
+            settings.group.clone_from(group);
+        }
         push(&settings)?;
         kind(&settings)?;
+        group::check(&settings)?;
         Ok(settings)
     }
 

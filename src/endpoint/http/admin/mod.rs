@@ -7,6 +7,8 @@ pub(super) mod deliveries;
 pub(super) mod enrolment;
 pub(super) mod form;
 pub(super) mod keys;
+pub(super) mod lag;
+mod members;
 pub(super) mod policies;
 pub(super) mod schemas;
 pub(super) mod sessions;
