@@ -107,7 +107,10 @@ fn header(letter: &Letter<'_>, name: &str) -> Result<MessageBuilder, RenderFault
         .date(moment(letter.date));
     let threads = [
         ("In-Reply-To", id_list(letter.in_reply_to.into_iter())),
-        ("References", id_list(letter.references.iter().map(String::as_str))),
+        (
+            "References",
+            id_list(letter.references.iter().map(String::as_str)),
+        ),
     ];
     for (field, ids) in threads {
         if let Some(ids) = ids {

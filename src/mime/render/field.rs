@@ -77,7 +77,10 @@ pub(super) fn id_list<'a>(ids: impl Iterator<Item = &'a str>) -> Option<String> 
         let sound = |b: u8| b.is_ascii_graphic() && !b"<>".contains(&b);
         !id.is_empty() && id.len() <= ID && id.bytes().all(sound)
     };
-    let mut ids: Vec<&str> = ids.map(|id| id.trim_matches(['<', '>'])).filter(is_id).collect();
+    let mut ids: Vec<&str> = ids
+        .map(|id| id.trim_matches(['<', '>']))
+        .filter(is_id)
+        .collect();
     if ids.len() > IDS {
         let surplus = ids.len() - IDS;
         ids.drain(1..=surplus);

@@ -60,7 +60,10 @@ pub(super) fn target(word: &str) -> Option<String> {
     if word.len() > LONGEST || !word.bytes().all(is_sound) {
         return None;
     }
-    let lower = word.get(..8).map(str::to_ascii_lowercase).unwrap_or_default();
+    let lower = word
+        .get(..8)
+        .map(str::to_ascii_lowercase)
+        .unwrap_or_default();
     if lower.starts_with("https://") || lower.starts_with("http://") {
         let (_, rest) = word.split_once("://")?;
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -78,5 +81,9 @@ pub(super) fn target(word: &str) -> Option<String> {
 }
 
 const fn is_sound(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'`' | b'{' | b'}' | b'|' | b'^')
+    byte.is_ascii_graphic()
+        && !matches!(
+            byte,
+            b'"' | b'<' | b'>' | b'\\' | b'`' | b'{' | b'}' | b'|' | b'^'
+        )
 }

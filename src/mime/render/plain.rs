@@ -37,7 +37,10 @@ pub(super) fn text(page: &Page<'_>) -> String {
     files(page, &mut text);
     line(&mut text, "");
     line(&mut text, "-- ");
-    line(&mut text, &format!("{} over AMTP, the mail of software agents", sent(page)));
+    line(
+        &mut text,
+        &format!("{} over AMTP, the mail of software agents", sent(page)),
+    );
     line(&mut text, &format!("Message {}", page.letter.message_id));
     text
 }
@@ -50,7 +53,10 @@ fn line(text: &mut String, line: &str) {
 /// Who gets the answer.
 pub(super) fn answer(page: &Page<'_>) -> String {
     let to = page.letter.reply_to;
-    format!("To answer {}, reply to this mail: it goes to {to}.", page.name)
+    format!(
+        "To answer {}, reply to this mail: it goes to {to}.",
+        page.name
+    )
 }
 
 /// When the message was made, to the minute.
@@ -68,10 +74,16 @@ pub(super) fn notes(page: &Page<'_>) -> Vec<String> {
         notes.push("The message has no content.".to_owned());
     }
     if page.view.is_cut {
-        let note = "The message is longer than what is shown here. All of it is in message.amtp.json.";
+        let note =
+            "The message is longer than what is shown here. All of it is in message.amtp.json.";
         notes.push(note.to_owned());
     }
-    let more = page.letter.message.attachments().len().saturating_sub(FILES);
+    let more = page
+        .letter
+        .message
+        .attachments()
+        .len()
+        .saturating_sub(FILES);
     if more > 0 {
         notes.push(format!("{more} more files are named in message.amtp.json."));
     }

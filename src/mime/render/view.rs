@@ -54,7 +54,9 @@ impl View {
         if let Some(text) = string_of(payload) {
             view.lead = view.text(&text);
         } else if payload.starts_with('{') {
-            let is_mail = message.schema().is_some_and(|it| it.as_str() == EMAIL_SCHEMA);
+            let is_mail = message
+                .schema()
+                .is_some_and(|it| it.as_str() == EMAIL_SCHEMA);
             view.object(payload, is_mail);
         } else if payload.starts_with('[') {
             view.list(payload, 0);
@@ -112,8 +114,13 @@ impl View {
                 }
             },
             _ => {
-                let text = string_of(json).map_or_else(|| Some(word(json)), |text| self.text(&text));
-                self.push(label, Some(text.unwrap_or_else(|| "(empty)".to_owned())), depth);
+                let text =
+                    string_of(json).map_or_else(|| Some(word(json)), |text| self.text(&text));
+                self.push(
+                    label,
+                    Some(text.unwrap_or_else(|| "(empty)".to_owned())),
+                    depth,
+                );
             }
         }
     }
