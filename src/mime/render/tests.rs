@@ -6,7 +6,7 @@ use super::*;
 use crate::mime::{Agreement, Mail, MailLimits, parse, rebuild};
 use crate::protocol::wire::{Replace, build};
 use crate::protocol::{Domain, IdempotencyKey, Limits, Message, MessageId, Profile};
-use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
 const LIMITS: Limits = Limits {
     message_size: 20_000_000,
@@ -218,10 +218,10 @@ fn the_message_comes_out_of_the_mail_as_it_went_in() {
 
 /// Every value of an attribute in the page.
 fn attributes(html: &str, name: &str) -> Vec<String> {
-    let pieces = html.split(&format!(" {name}=\"")).skip(1);
-    pieces
-        .map(|piece| piece.split('"').next().unwrap().to_owned())
-        .collect()
+    let begin = format!(" {name}=\"");
+    let pieces = html.split(&begin).skip(1);
+    let value = |piece: &str| piece.split('"').next().unwrap().to_owned();
+    pieces.map(value).collect()
 }
 
 #[test]
