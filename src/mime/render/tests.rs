@@ -102,7 +102,7 @@ fn the_header_says_what_the_protocol_wants() {
     );
     let text = String::from_utf8(mail.bytes.clone()).unwrap();
     for line in [
-        "From: Orders via AMTP <amtp-bridge@one.example>",
+        "From: \"Orders via AMTP\" <amtp-bridge@one.example>",
         "To: bob@two.example",
         "Reply-To: Orders <orders@one.example>",
         "Subject: [AMTP] Order 42",
@@ -236,20 +236,18 @@ fn nothing_of_a_message_becomes_markup() {
         "text": "&lt; \u{202e}evil </div></body><style>*{display:none}</style>",
     });
     let html = html_of(&hostile);
-    let body = html.split("</head>").nth(1).unwrap().to_lowercase();
-    for bad in [
-        "<script",
-        "<img",
-        "<style",
-        " onerror",
-        "javascript:alert(1)\"",
-        " src=",
-        "url(",
-        "\u{202e}",
-    ] {
-        let is_text = bad == " onerror";
-        assert!(is_text || !body.contains(bad), "{bad}");
+    let body = html.split("</head>").nth(1).unwrap();
+    let known = [
+        "body", "div", "p", "h1", "strong", "table", "tr", "th", "td", "a", "br", "html",
+    ];
+    for tag in body.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').unwrap();
+        let mut words = tag.trim_start_matches('/').split(' ');
+        let name = words.next().unwrap();
+        assert!(known.contains(&name), "<{tag}>");
+        assert!(!tag.contains(" on"), "<{tag}>");
     }
+    assert!(!body.contains('\u{202e}'));
     assert!(!html.contains("@import") && !html.contains("url(") && !html.contains("<link"));
     let links = attributes(&html, "href");
     assert_eq!(
