@@ -308,7 +308,7 @@ fn shown(publication: &StoredPublication) -> Result<Box<RawValue>, ApiError> {
     let version = publication.seq.to_string();
     let moment = format!("\"{}\"", publication.published_at);
     let members = [
-        ("version_in_topic", version.as_str()),
+        ("topic_version", version.as_str()),
         ("published_at", moment.as_str()),
     ];
     full_message(&publication.message, &members)
