@@ -182,9 +182,8 @@ pub(super) struct PublishedView {
 /// `POST /v1/topics/{name}/messages`
 pub(super) async fn publish(
     State(api): Gate,
-    Known(principal): Known,
+    (Known(principal), mut came): (Known, Came),
     Path(name): Path<String>,
-    mut came: Came,
     params: Params,
     MessageBody(content): MessageBody,
 ) -> Result<(StatusCode, Answer<PublishedView>), ApiError> {
