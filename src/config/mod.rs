@@ -213,23 +213,11 @@ impl Config {
         let net = Net::read(reading);
         let peers = peers::read(reading);
         let store = Store::read(reading);
-        let secrets = if reading.has(&Secrets::TABLE) {
-            Secrets::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
-        let signing = if reading.has(&Signing::TABLE) {
-            Signing::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
+        let secrets = if_there(reading, &Secrets::TABLE, Secrets::read);
+        let signing = if_there(reading, &Signing::TABLE, Signing::read);
         let admin = Admin::read(reading);
         let issuers = issuers::read(reading);
-        let policies = if reading.has(&Policies::TABLE) {
-            Policies::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
+        let policies = if_there(reading, &Policies::TABLE, Policies::read);
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let live = Live::read(reading);
@@ -288,6 +276,18 @@ impl Config {
             log: log?,
             features: features?,
         })
+    }
+}
+
+/// A section that may be left out; nothing where it is there and faulty.
+fn if_there<T>(
+    reading: &mut Reading<'_>,
+    section: &Section,
+    read: fn(&mut Reading<'_>) -> Option<T>,
+) -> Option<Option<T>> {
+    match reading.has(section) {
+        true => read(reading).map(Some),
+        false => Some(None),
     }
 }
 

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
 use super::alerts::Alerts;
+use super::gauges::{certificate_gauge, store_gauges};
 use super::issuer_metrics::IssuerMetrics;
 use super::live_metrics::LiveMetrics;
 use super::policy_metrics::PolicyMetrics;
@@ -175,7 +176,12 @@ impl Drop for Raised {
     }
 }
 
-fn series<M: Metric + Clone>(registry: &mut Registry, metric: M, name: &str, help: &str) -> M {
+pub(super) fn series<M: Metric + Clone>(
+    registry: &mut Registry,
+    metric: M,
+    name: &str,
+    help: &str,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -243,12 +249,7 @@ impl Metrics {
             ),
             store_free,
             store_present,
-            certificate_expiry: series(
-                r,
-                Gauge::default(),
-                "amtp_tls_certificate_expiry_timestamp_seconds",
-                "When the certificate in use expires, in seconds since 1970",
-            ),
+            certificate_expiry: certificate_gauge(r),
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
             alerts: Alerts::register(r),
@@ -432,23 +433,6 @@ const fn status_class(status: u16) -> &'static str {
 }
 
 /// The room of the database, and whether it is there: it is until it is found away.
-fn store_gauges(registry: &mut Registry) -> (Gauge, Gauge) {
-    let free = series(
-        registry,
-        Gauge::default(),
-        "amtp_store_free_bytes",
-        "Free space on the store's file system",
-    );
-    let present: Gauge = series(
-        registry,
-        Gauge::default(),
-        "amtp_store_present",
-        "Whether the database took the last commit: 1, or 0 while it is away",
-    );
-    present.set(1);
-    (free, present)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

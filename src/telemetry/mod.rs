@@ -8,6 +8,7 @@
 mod admission_metrics;
 mod alerts;
 mod board;
+mod gauges;
 mod issuer_metrics;
 mod live_metrics;
 mod log;

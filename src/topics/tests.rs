@@ -291,7 +291,7 @@ impl World {
     }
 
     /// A message from another domain for the topic.
-    async fn from_abroad(&self, sender: &str, trust: Trust, more: &str) {
+    async fn abroad(&self, sender: &str, trust: Trust, more: &str) {
         let text = format!(r#"{{"sender":"{sender}","recipients":["t@a.test"]{more}}}"#);
         let message = Message::parse(text.into(), Profile::Relay, &Limits::default()).unwrap();
         let domain = message.sender().domain().clone();
@@ -348,7 +348,7 @@ impl World {
 
     async fn confirm(&self, sender: &str, trust: Trust, token: &str) -> Vec<ErrorCode> {
         let more = format!(r#","message_type":"topic_confirm","payload":{{"token":"{token}"}}"#);
-        self.from_abroad(sender, trust, &more).await;
+        self.abroad(sender, trust, &more).await;
         self.work().await
     }
 
@@ -728,7 +728,7 @@ async fn an_address_of_another_domain_confirms_with_its_token(home: Home) {
     world.agent("pub").await;
     let ask = async || {
         let asks = r#","message_type":"topic_subscribe""#;
-        world.from_abroad("bob@b.test", Trust::Trusted, asks).await;
+        world.abroad("bob@b.test", Trust::Trusted, asks).await;
         world.work().await
     };
     assert_eq!(ask().await, []);
@@ -791,14 +791,10 @@ async fn an_address_of_another_domain_confirms_with_its_token(home: Home) {
         .collect();
     assert_eq!(payloads, ["2"]);
     let leaves = r#","message_type":"topic_unsubscribe""#;
-    world
-        .from_abroad("bob@b.test", Trust::Unverified, leaves)
-        .await;
+    world.abroad("bob@b.test", Trust::Unverified, leaves).await;
     assert_eq!(world.work().await, [ErrorCode::AccessDenied]);
     assert_eq!(world.states("bob@b.test").await.len(), 1);
-    world
-        .from_abroad("bob@b.test", Trust::Trusted, leaves)
-        .await;
+    world.abroad("bob@b.test", Trust::Trusted, leaves).await;
     assert_eq!(world.work().await, []);
     assert_eq!(world.states("bob@b.test").await, []);
 }
@@ -849,7 +845,7 @@ async fn who_cannot_be_reached_five_times_in_a_row_is_unsubscribed(home: Home) {
     world.topic("t", TopicSettings::default()).await;
     world.agent("pub").await;
     let asks = r#","message_type":"topic_subscribe""#;
-    world.from_abroad("bob@b.test", Trust::Trusted, asks).await;
+    world.abroad("bob@b.test", Trust::Trusted, asks).await;
     world.work().await;
     let token = world.tokens("bob@b.test").await.remove(0);
     world.confirm("bob@b.test", Trust::Trusted, &token).await;
@@ -863,7 +859,7 @@ async fn who_cannot_be_reached_five_times_in_a_row_is_unsubscribed(home: Home) {
         ("postmaster@c.test", Trust::Trusted),
     ] {
         for _ in 0..5 {
-            world.from_abroad(sender, trust, bounce).await;
+            world.abroad(sender, trust, bounce).await;
             assert_eq!(world.work().await, []);
         }
         assert_eq!(world.states("bob@b.test").await.len(), 1, "{sender}");
@@ -890,7 +886,7 @@ async fn who_cannot_be_reached_five_times_in_a_row_is_unsubscribed(home: Home) {
     // The fifth is told by the other gateway.
     world.hand.advance(Duration::from_secs(1));
     world
-        .from_abroad("postmaster@b.test", Trust::Trusted, bounce)
+        .abroad("postmaster@b.test", Trust::Trusted, bounce)
         .await;
     assert_eq!(world.work().await, []);
     assert_eq!(world.states("bob@b.test").await, []);
@@ -960,7 +956,7 @@ rules:
     assert!(end(principal("blind@a.test")).await.unwrap());
     // Strangers of another domain have no rule that lets them in.
     let asks = r#","message_type":"topic_subscribe""#;
-    world.from_abroad("bob@b.test", Trust::Trusted, asks).await;
+    world.abroad("bob@b.test", Trust::Trusted, asks).await;
     assert_eq!(world.work().await, [ErrorCode::PolicyDenied]);
     let broadcast = async |who: &str| {
         let broadcasting = Broadcasting {
@@ -1101,4 +1097,75 @@ async fn a_topic_that_keeps_nothing_gives_nothing_of_before(home: Home) {
     world.topics.tidy().await.unwrap();
     let (found, _) = world.store.publications_after(topic, 0, 64).await.unwrap();
     assert!(found.is_empty());
+}
+
+both!(a_thousand_subscribers_get_one_publication);
+async fn a_thousand_subscribers_get_one_publication(home: Home) {
+    const SUBSCRIBERS: i64 = 1_000;
+    let world = World::at(home).await;
+    let topic = world.topic("t", TopicSettings::default()).await;
+    world.agent("pub").await;
+    let mut boxes = Vec::new();
+    for number in 0..SUBSCRIBERS {
+        let mailbox = world.agent(&format!("s{number}")).await;
+        let made = world.store.subscribe(store::NewSubscription {
+            public_id: format!("s{number}"),
+            topic,
+            address: address(&format!("s{number}@a.test")),
+            agent: Some(mailbox),
+            session: None,
+            filter: b"{}".to_vec(),
+            start: store::Start::Now,
+            asking: None,
+            most: 1,
+            now: world.clock.now(),
+        });
+        made.await.unwrap();
+        boxes.push(mailbox);
+    }
+    world.publish_all([1]).await;
+    let before = Clock::system().monotonic();
+    assert_eq!(world.work().await, []);
+    let took = Clock::system().monotonic().saturating_sub(before);
+    let mut mids = BTreeSet::new();
+    for mailbox in boxes {
+        let mail = world.mail(mailbox).await;
+        assert_eq!(mail.len(), 1);
+        mids.insert(mail[0].mid);
+    }
+    assert_eq!(mids.len(), 1, "one body for all");
+    // Far more than it takes: a copy for each would not be done by then.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+both!(a_body_that_fills_a_commit_goes_to_other_domains_in_chunks);
+async fn a_body_that_fills_a_commit_goes_to_other_domains_in_chunks(home: Home) {
+    let world = World::at(home).await;
+    let topic = world.topic("t", TopicSettings::default()).await;
+    world.agent("pub").await;
+    for number in 0..5 {
+        let subscribed = world.store.subscribe(store::NewSubscription {
+            public_id: format!("s{number}"),
+            topic,
+            address: address(&format!("s{number}@b.test")),
+            agent: None,
+            session: None,
+            filter: b"{}".to_vec(),
+            start: store::Start::Now,
+            asking: None,
+            most: 1,
+            now: world.clock.now(),
+        });
+        subscribed.await.unwrap();
+    }
+    let large = format!(r#"{{"payload":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
+    world.publish("pub@a.test", &large, None).await.unwrap();
+    assert_eq!(world.work().await, []);
+    let mut recipients: Vec<String> = Vec::new();
+    for delivery in world.queue().await {
+        recipients.push(delivery.recipient.to_string());
+    }
+    recipients.sort();
+    let expected: Vec<String> = (0..5).map(|it| format!("s{it}@b.test")).collect();
+    assert_eq!(recipients, expected);
 }

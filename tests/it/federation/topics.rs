@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::signing::{key, signing, verification};
 use crate::support::site::{Site, World};
 use crate::support::{Agent, amtpd, eventually_so, words};
 
@@ -23,10 +24,15 @@ async fn meet(here: &str, there: &str) -> (World, Site, Site) {
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("rules.yaml"), RULES).unwrap();
     let rules = folder.to_str().unwrap();
-    let a = world
-        .start("a.test", here, &[("AMTPD__POLICIES__DIR", rules)])
-        .await;
-    let b = world.start("b.test", there, &[]).await;
+    let file = key(&world, "a.test", "k1", "ES256");
+    let variables = [
+        ("AMTPD__POLICIES__DIR", rules),
+        ("AMTPD__SIGNING__SELECTOR", "k1"),
+        ("AMTPD__SIGNING__KEY_FILE", file.to_str().unwrap()),
+    ];
+    let a = world.start("a.test", here, &variables).await;
+    // Only who can be believed may subscribe.
+    let b = signing(&world, "b.test", there, "ES256").await;
     (world, a, b)
 }
 
@@ -113,6 +119,7 @@ async fn a_publication_reaches_subscribers_here_and_on_another_gateway() {
         assert_ne!(copy["message_id"], answer["message_id"]);
     }
     assert_eq!(there["recipients"], json!(["bob@b.test"]));
+    assert_eq!(verification(&there), ("verified", "k1", "ES256"));
 
     // From the other domain it is published like any message.
     b.send(&bob, &["news@a.test"], json!("two")).await;
