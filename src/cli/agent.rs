@@ -214,7 +214,7 @@ impl Settings {
                 word(&format!("{order:?}").to_lowercase()),
             );
         }
-        set("live", (!live.is_empty()).then(|| Value::Object(live)));
+        set("live", (!live.is_empty()).then_some(Value::Object(live)));
         if !self.headers.is_empty() {
             set("headers", Some(headers(&self.headers)?));
         }

@@ -17,6 +17,7 @@ mod policies;
 mod quickstart;
 mod schemas;
 mod shared_database;
+mod streams;
 mod support;
 mod support_works;
 mod websocket;

@@ -27,7 +27,7 @@ fn later(seconds: u64) -> Timestamp {
     now().plus(Duration::from_secs(seconds))
 }
 
-fn new_session(mailbox: i64) -> NewSession {
+pub(super) fn new_session(mailbox: i64) -> NewSession {
     NewSession {
         id: Uuid::new_v4(),
         token: "secret".to_owned(),
@@ -52,7 +52,7 @@ fn copies(mailbox: i64) -> NewSession {
     }
 }
 
-fn asks(session: SessionRef, credit: usize) -> HandOut {
+pub(super) fn asks(session: SessionRef, credit: usize) -> HandOut {
     HandOut {
         session,
         order: SessionOrder::Kept,
@@ -69,7 +69,7 @@ fn ids(names: &[&str]) -> Vec<MessageId> {
 }
 
 impl Bench {
-    async fn open(&self, new: NewSession) -> SessionRef {
+    pub(super) async fn open(&self, new: NewSession) -> SessionRef {
         match self.store.open_session(new).await.unwrap() {
             Opened::Session { session, .. } => session,
             other => panic!("{other:?}"),
@@ -99,7 +99,7 @@ impl Bench {
         id.as_str().to_owned()
     }
 
-    async fn handed(&self, asked: HandOut) -> Vec<String> {
+    pub(super) async fn handed(&self, asked: HandOut) -> Vec<String> {
         match self.store.hand_out(asked).await.unwrap() {
             Handed::Mail { items, .. } => items
                 .iter()

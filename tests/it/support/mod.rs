@@ -7,6 +7,7 @@ pub mod background;
 pub mod behaviour;
 pub mod caller;
 pub mod dns;
+pub mod events;
 pub mod failing_disk;
 pub mod many;
 pub mod metrics;
@@ -136,6 +137,20 @@ impl Daemon {
             .env("AMTPD__LIMITS__MIN_FREE_DISK", "1MiB")
             .env("AMTPD__LIMITS__ADDRESS_RATE", "1000000/s")
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// A command of an operator against this gateway.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = amtpd();
+        command
+            .args(arguments)
+            .arg("--gateway")
+            .arg(format!("https://localhost:{}", self.ports[1]))
+            .arg("--ca-file")
+            .arg(self.folder.path().join("gateway/tls/cert.pem"))
+            .args(["--resolve", "127.0.0.1"])
+            .env("AMTP_KEY", &self.admin_key);
         command
     }
 
