@@ -46,7 +46,7 @@ fn outcome(refusal: Refusal) -> Outcome {
         retry_after: refusal.retry_after,
     };
     match refusal.code {
-        ErrorCode::TemporaryFailure | ErrorCode::InternalError => {
+        ErrorCode::TemporaryFailure | ErrorCode::RateLimitExceeded | ErrorCode::InternalError => {
             tracing::warn!(
                 error = refusal.cause.unwrap_or_default(),
                 "the copies of a publication are not all made yet"

@@ -1,8 +1,8 @@
 //! Gives subscribers what was published before, in order, before anything newer.
 
-use super::copies::{Original, Target};
+use super::copies::{Original, Target, passes};
 use super::{TopicFault, Topics};
-use crate::store::{Agent, Subscription};
+use crate::store::{Acceptance, Agent, StoredPublication, Subscription};
 
 /// Publications copied in one commit.
 const STEP: i64 = 64;
@@ -75,8 +75,8 @@ impl Topics {
         &self,
         topic: &Agent,
         subscription: &Subscription,
-        publication: crate::store::StoredPublication,
-    ) -> Result<Vec<crate::store::Acceptance>, TopicFault> {
+        publication: StoredPublication,
+    ) -> Result<Vec<Acceptance>, TopicFault> {
         let message = publication.message.message()?;
         let original = Original {
             stored: &publication.message,
@@ -88,7 +88,7 @@ impl Topics {
         let targets = Target::of(std::slice::from_ref(subscription), &message);
         match self.copies(&original, &targets).await {
             Ok(copies) => Ok(copies.acceptances),
-            Err(fault) if fault.code == crate::protocol::ErrorCode::TemporaryFailure => Err(fault),
+            Err(fault) if passes(fault.code) => Err(fault),
             // Expired since, or too large with its headers.
             Err(_) => Ok(Vec::new()),
         }

@@ -40,6 +40,8 @@ pub(super) struct Copies {
     pub(super) acceptances: Vec<Acceptance>,
     /// Subscriptions of agents that are gone.
     pub(super) gone: Vec<i64>,
+    /// How many of the targets have theirs.
+    pub(super) done: usize,
 }
 
 impl Target {
@@ -66,48 +68,32 @@ impl Target {
 }
 
 impl Topics {
-    /// The copies for some targets, judged.
+    /// The copies for some targets, judged: for all of them, or for those before one whose copy
+    /// cannot be judged now.
     ///
     /// # Errors
-    /// When the store fails, or no copy of this publication can be made at all.
+    /// When not even the first can be judged now, or no copy can be made of this publication.
     pub(super) async fn copies(
         &self,
         original: &Original<'_>,
         targets: &[Target],
     ) -> Result<Copies, TopicFault> {
-        let mut copies = Copies::default();
-        let (local, foreign): (Vec<_>, Vec<_>) =
-            targets.iter().partition(|target| target.agent.is_some());
-        if !local.is_empty() {
-            let to: Vec<Address> = local.iter().map(|it| it.address.clone()).collect();
-            // They share one body, so it names the topic and not them.
-            let list = std::slice::from_ref(original.list);
-            let made = self.made(original, list);
-            let mut acceptance = self.0.intake.judge_copy(made, &to).await?;
-            let mut targets = local.iter();
-            acceptance.recipients.retain(|planned| {
-                let target = targets.next();
-                let number = match &planned.plan {
-                    Plan::Inbox { mailbox, .. } => Some(*mailbox),
-                    Plan::Queue { party, .. } => Some(*party),
-                    Plan::Refused(ErrorCode::AgentUnknown) => None,
-                    Plan::Refused(_) => return false,
-                };
-                let same = target.is_some_and(|it| it.agent == number);
-                if !same && let Some(target) = target {
-                    copies.gone.extend(&target.subscriptions);
-                }
-                same
-            });
-            if !acceptance.recipients.is_empty() {
-                copies.acceptances.push(acceptance);
+        let mut copies = Copies {
+            done: targets.len(),
+            ..Copies::default()
+        };
+        for (at, target) in targets.iter().enumerate() {
+            if target.agent.is_some() {
+                continue;
             }
-        }
-        for target in foreign {
             let to = std::slice::from_ref(&target.address);
             match self.0.intake.judge_copy(self.made(original, to), to).await {
                 Ok(acceptance) => copies.acceptances.push(acceptance),
-                Err(refusal) if refusal.code == ErrorCode::TemporaryFailure => return Err(refusal),
+                Err(refusal) if passes(refusal.code) && at == 0 => return Err(refusal),
+                Err(refusal) if passes(refusal.code) => {
+                    copies.done = at;
+                    break;
+                }
                 Err(refusal) => tracing::info!(
                     topic.address = %original.list,
                     message.recipient = %target.address,
@@ -116,7 +102,45 @@ impl Topics {
                 ),
             }
         }
+        let local = targets[..copies.done].iter();
+        let local: Vec<&Target> = local.filter(|it| it.agent.is_some()).collect();
+        if !local.is_empty() {
+            self.shared_copy(original, &local, &mut copies).await?;
+        }
         Ok(copies)
+    }
+
+    /// The one copy that all local subscribers share.
+    async fn shared_copy(
+        &self,
+        original: &Original<'_>,
+        local: &[&Target],
+        copies: &mut Copies,
+    ) -> Result<(), TopicFault> {
+        let to: Vec<Address> = local.iter().map(|it| it.address.clone()).collect();
+        // They share one body, so it names the topic and not them.
+        let list = std::slice::from_ref(original.list);
+        let made = self.made(original, list);
+        let mut acceptance = self.0.intake.judge_copy(made, &to).await?;
+        let mut targets = local.iter();
+        acceptance.recipients.retain(|planned| {
+            let target = targets.next();
+            let number = match &planned.plan {
+                Plan::Inbox { mailbox, .. } => Some(*mailbox),
+                Plan::Queue { party, .. } => Some(*party),
+                Plan::Refused(ErrorCode::AgentUnknown) => None,
+                Plan::Refused(_) => return false,
+            };
+            let same = target.is_some_and(|it| it.agent == number);
+            if !same && let Some(target) = target {
+                copies.gone.extend(&target.subscriptions);
+            }
+            same
+        });
+        if !acceptance.recipients.is_empty() {
+            copies.acceptances.push(acceptance);
+        }
+        Ok(())
     }
 
     fn made(&self, original: &Original<'_>, recipients: &[Address]) -> Made {
@@ -141,6 +165,14 @@ impl Topics {
             request_id: stored.notes.request_id.clone(),
         }
     }
+}
+
+/// Whether what was refused may be taken later.
+pub(super) const fn passes(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::TemporaryFailure | ErrorCode::RateLimitExceeded
+    )
 }
 
 /// Who published first, and under which id: a copy of another topic says so, if it can be believed.

@@ -17,6 +17,20 @@ struct Chunk {
     is_last: bool,
 }
 
+impl Chunk {
+    /// Keeps the first `count` targets, at least one.
+    fn cut(&mut self, count: usize) {
+        if count >= self.targets.len() {
+            return;
+        }
+        self.targets.truncate(count.max(1));
+        self.is_last = false;
+        if let Some(last) = self.targets.last() {
+            self.to = last.address.key();
+        }
+    }
+}
+
 impl Topics {
     /// Does with a message to a topic what is to be done: makes the copies, or answers a request.
     /// What was done before a crash is not done again. `number` is that of the list, `recipient`
@@ -61,8 +75,9 @@ impl Topics {
             seq: publication.seq,
         };
         while !publication.expanded {
-            let chunk = self.chunk(&publication, &original).await?;
+            let mut chunk = self.chunk(&publication, &original).await?;
             let copies = self.copies(&original, &chunk.targets).await?;
+            chunk.cut(copies.done);
             let store = &self.0.store;
             let to = chunk.to.clone();
             let advance =
@@ -116,11 +131,7 @@ impl Topics {
             .nth(most)
             .map(|(at, _)| at);
         if let Some(at) = beyond {
-            chunk.targets.truncate(at);
-            chunk.is_last = false;
-            if let Some(last) = chunk.targets.last() {
-                chunk.to = last.address.key();
-            }
+            chunk.cut(at);
         }
         Ok(chunk)
     }

@@ -1102,3 +1102,74 @@ async fn a_topic_that_keeps_nothing_gives_nothing_of_before(home: Home) {
     let (found, _) = world.store.publications_after(topic, 0, 64).await.unwrap();
     assert!(found.is_empty());
 }
+
+both!(a_thousand_subscribers_get_one_publication);
+async fn a_thousand_subscribers_get_one_publication(home: Home) {
+    const SUBSCRIBERS: i64 = 1_000;
+    let world = World::at(home).await;
+    let topic = world.topic("t", TopicSettings::default()).await;
+    world.agent("pub").await;
+    let mut boxes = Vec::new();
+    for number in 0..SUBSCRIBERS {
+        let mailbox = world.agent(&format!("s{number}")).await;
+        let made = world.store.subscribe(store::NewSubscription {
+            public_id: format!("s{number}"),
+            topic,
+            address: address(&format!("s{number}@a.test")),
+            agent: Some(mailbox),
+            session: None,
+            filter: b"{}".to_vec(),
+            start: store::Start::Now,
+            asking: None,
+            most: 1,
+            now: world.clock.now(),
+        });
+        made.await.unwrap();
+        boxes.push(mailbox);
+    }
+    world.publish_all([1]).await;
+    let before = Clock::system().monotonic();
+    assert_eq!(world.work().await, []);
+    let took = Clock::system().monotonic().saturating_sub(before);
+    let mut mids = BTreeSet::new();
+    for mailbox in boxes {
+        let mail = world.mail(mailbox).await;
+        assert_eq!(mail.len(), 1);
+        mids.insert(mail[0].mid);
+    }
+    assert_eq!(mids.len(), 1, "one body for all");
+    // Far more than it takes: a copy for each would not be done by then.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+both!(a_body_that_fills_a_commit_goes_to_other_domains_in_chunks);
+async fn a_body_that_fills_a_commit_goes_to_other_domains_in_chunks(home: Home) {
+    let world = World::at(home).await;
+    let topic = world.topic("t", TopicSettings::default()).await;
+    world.agent("pub").await;
+    for number in 0..5 {
+        let subscribed = world.store.subscribe(store::NewSubscription {
+            public_id: format!("s{number}"),
+            topic,
+            address: address(&format!("s{number}@b.test")),
+            agent: None,
+            session: None,
+            filter: b"{}".to_vec(),
+            start: store::Start::Now,
+            asking: None,
+            most: 1,
+            now: world.clock.now(),
+        });
+        subscribed.await.unwrap();
+    }
+    let large = format!(r#"{{"payload":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
+    world.publish("pub@a.test", &large, None).await.unwrap();
+    assert_eq!(world.work().await, []);
+    let mut recipients: Vec<String> = Vec::new();
+    for delivery in world.queue().await {
+        recipients.push(delivery.recipient.to_string());
+    }
+    recipients.sort();
+    let expected: Vec<String> = (0..5).map(|it| format!("s{it}@b.test")).collect();
+    assert_eq!(recipients, expected);
+}

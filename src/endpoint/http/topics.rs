@@ -182,9 +182,8 @@ pub(super) struct PublishedView {
 /// `POST /v1/topics/{name}/messages`
 pub(super) async fn publish(
     State(api): Gate,
-    Known(principal): Known,
+    (Known(principal), mut came): (Known, Came),
     Path(name): Path<String>,
-    mut came: Came,
     params: Params,
     MessageBody(content): MessageBody,
 ) -> Result<(StatusCode, Answer<PublishedView>), ApiError> {
@@ -308,7 +307,7 @@ fn shown(publication: &StoredPublication) -> Result<Box<RawValue>, ApiError> {
     let version = publication.seq.to_string();
     let moment = format!("\"{}\"", publication.published_at);
     let members = [
-        ("version_in_topic", version.as_str()),
+        ("topic_version", version.as_str()),
         ("published_at", moment.as_str()),
     ];
     full_message(&publication.message, &members)
