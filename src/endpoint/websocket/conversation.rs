@@ -10,6 +10,8 @@
 //! - Who takes nothing for a while, or shows no life for two heartbeats, is given up: its session is
 //!   detached, and its mail goes to the next one.
 
+mod parting;
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -22,29 +24,22 @@ use super::close::{self, Close};
 use super::deflate::Deflate;
 use super::dialogue::{Act, Dialogue, Step};
 use super::frames::{Ref, ServerFrame};
-use super::outbox::{Outbox, Rest};
-use super::pulse::{Beat, Pulse};
+use super::outbox::Outbox;
+use super::pulse::Pulse;
 use super::source::{self, Source};
 use super::wire::{self, Decoder, Event};
 use crate::endpoint::http::full_message;
 use crate::envelope::Principal;
 use crate::live::{Pushed, Session};
 use crate::store::InboxItem;
+use parting::Ending;
 
-/// How long somebody unknown may take to say who it is.
-const INTRODUCTION: Duration = Duration::from_secs(10);
 /// What somebody unknown may say.
 const SMALL: usize = 16 * 1024;
 /// So many messages may be on their way to the disk.
 const UNDER_WAY: usize = 64;
 /// While so much waits to be written nothing is read and nothing pushed.
 const FULL: usize = 1024 * 1024;
-/// How long the other side may take nothing of what waits.
-const STALL: Duration = Duration::from_secs(30);
-/// How long a message may take from its first byte to its last.
-const MESSAGE: Duration = Duration::from_secs(90);
-/// How long the last frame may take to leave.
-const LAST: Duration = Duration::from_secs(2);
 
 /// What is being done in its turn.
 type InHand = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -72,33 +67,6 @@ enum Happened {
     Came(Result<Event, source::End>),
     Stop,
     Time,
-}
-
-/// How a conversation ends.
-struct Ending {
-    /// What is said; nothing where nobody listens.
-    close: Option<Close>,
-    rest: Rest,
-    /// Whether the session can be resumed.
-    resumable: bool,
-}
-
-impl Ending {
-    const fn with(close: Close) -> Self {
-        Self {
-            close: Some(close),
-            rest: Rest::Written,
-            resumable: true,
-        }
-    }
-
-    const fn gone() -> Self {
-        Self {
-            close: None,
-            rest: Rest::GivenUp,
-            resumable: true,
-        }
-    }
 }
 
 /// A connection on which `amtp.v1` is spoken.
@@ -437,96 +405,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
             Ok(text) => self.outbox.text(text),
             Err(error) => tracing::error!(%error, "a frame could not be written"),
         }
-    }
-
-    /// When to look again if nothing happens.
-    fn due(&self) -> Duration {
-        let introduction = self.dialogue.is_unknown();
-        [
-            Some(self.pulse.due()),
-            introduction.then(|| self.opened + INTRODUCTION),
-            (!self.outbox.is_empty()).then(|| self.outbox.moved() + STALL),
-            self.source.amid().map(|since| since + MESSAGE),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or_default()
-    }
-
-    fn time(&mut self) -> Option<Ending> {
-        let now = self.tools.clock.monotonic();
-        let late = |reason| {
-            Some(Ending {
-                rest: Rest::GivenUp,
-                ..Ending::with(Close::of(close::TIMED_OUT, reason))
-            })
-        };
-        if self.dialogue.is_unknown() && now >= self.opened + INTRODUCTION {
-            let reason = "no `auth` came in time";
-            return Some(Ending::with(Close::of(close::UNAUTHENTICATED, reason)));
-        }
-        if !self.outbox.is_empty() && now >= self.outbox.moved() + STALL {
-            return late("nothing was taken of what was sent");
-        }
-        if self
-            .source
-            .amid()
-            .is_some_and(|since| now >= since + MESSAGE)
-        {
-            return late("a message did not become whole");
-        }
-        self.pulse.heard(self.source.moved());
-        match self.pulse.beat(now) {
-            Beat::Rest => None,
-            Beat::Ping => {
-                self.outbox.ping();
-                None
-            }
-            Beat::Dead => late("no sign of life in two heartbeats"),
-        }
-    }
-
-    /// Says goodbye, and lets go of the session.
-    async fn part(mut self, ending: Ending) -> Option<String> {
-        let clock = self.tools.clock.clone();
-        let said = ending.close.clone();
-        if let Some(close) = &ending.close {
-            self.outbox.close(close, ending.rest);
-        }
-        let goodbye = async {
-            if ending.close.is_some() && self.outbox.drain().await.is_ok() {
-                drop(self.outbox.shutdown().await);
-            }
-        };
-        // Others need not wait for the goodbye, but for what was acknowledged before it.
-        let session = self.session.take();
-        let resume = session.as_ref().filter(|_| ending.resumable);
-        let resume = resume.map(|session| session.resume_token().to_owned());
-        let (beside, mut under_way) = (&mut self.beside, self.under_way);
-        let marked = async {
-            while under_way > 0 {
-                match beside.join_next().await {
-                    Some(Ok(Beside::Answered(_))) => {}
-                    Some(_) => under_way -= 1,
-                    None => break,
-                }
-            }
-        };
-        let letting_go = async {
-            clock.within(LAST, marked).await;
-            match session {
-                Some(session) if ending.resumable => session.detach().await,
-                Some(session) => session.close().await,
-                None => {}
-            }
-        };
-        tokio::join!(clock.within(LAST, goodbye), letting_go);
-        let code = said.as_ref().and_then(|close| close.code);
-        let reason = said.map(|close| close.reason).unwrap_or_default();
-        tracing::debug!(client.address = %self.peer.remote, close.code = code, reason = %reason,
-            "a connection ended");
-        resume
     }
 }
 

@@ -1,8 +1,8 @@
 //! WebSocket: an agent that cannot open a port sends and receives over one connection.
 //!
-//! Bytes become events ([`wire`], [`deflate`]), events become steps ([`frames`], [`dialogue`]), steps
-//! become calls of intake and live ([`acts`]); [`Conversation`] drives them. Everything but the
-//! last two is pure. The frames are described in `docs/websocket.md`.
+//! Bytes become events (`wire`, `deflate`), events become steps (`frames`, `dialogue`), steps become
+//! calls of intake, live and topics (`acts`, `many`); [`Conversation`] drives them. Everything before
+//! the calls is pure. The frames are described in `docs/websocket.md`.
 
 mod acts;
 mod client;

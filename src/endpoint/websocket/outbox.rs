@@ -189,3 +189,6 @@ pub(crate) enum Rest {
     /// It is not written any more.
     GivenUp,
 }
+
+#[cfg(test)]
+mod tests;

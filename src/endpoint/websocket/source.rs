@@ -142,3 +142,6 @@ impl<R: AsyncRead + Unpin> Source<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

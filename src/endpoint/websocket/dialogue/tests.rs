@@ -107,7 +107,7 @@ fn faulty_frames_are_answered_with_what_is_wrong() {
             r#"{"type":"ping","ref":"1","x":1}"#,
             Some("1"),
             InvalidParameter,
-            "",
+            "x",
         ),
         (
             r#"{"type":"send","ref":"1"}"#,
