@@ -43,6 +43,7 @@ mod secret;
 mod secrets;
 mod section;
 mod signing;
+mod smtp;
 mod store;
 mod template;
 mod tls;
@@ -77,6 +78,7 @@ pub use schemas::Schemas;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use signing::Signing;
+pub use smtp::Smtp;
 pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
@@ -92,7 +94,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 23] = [
+const SECTIONS: [&Section; 24] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -113,6 +115,7 @@ const SECTIONS: [&Section; 23] = [
     &Delivery::TABLE,
     &Retry::TABLE,
     &Limits::TABLE,
+    &Smtp::TABLE,
     &Retention::TABLE,
     &Log::TABLE,
     &Features::TABLE,
@@ -159,6 +162,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// How much of everything.
     pub limits: Limits,
+    /// How mail is taken.
+    pub smtp: Smtp,
     /// How long what is over is kept.
     pub retention: Retention,
     /// What is logged.
@@ -223,6 +228,7 @@ impl Config {
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let limits = Limits::read(reading);
+        let smtp = Smtp::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
         let features = Features::read(reading);
@@ -241,6 +247,11 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        if listen.as_ref().is_some_and(|listen| listen.smtp.is_some()) && names.postmaster.is_none()
+        {
+            let text = "needs postmaster: name the agent that gets mail about this server";
+            reading.fault_of("listen.smtp", text.to_owned());
+        }
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
         }
@@ -270,6 +281,7 @@ impl Config {
             schemas: schemas?,
             delivery: delivery?,
             limits: limits?,
+            smtp: smtp?,
             retention: retention?,
             log: log?,
             features: features?,
@@ -321,6 +333,7 @@ fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
         ("https", Some(listen.https)),
         ("admin", listen.admin),
         ("ops", listen.ops),
+        ("smtp", listen.smtp),
     ];
     for (index, (name, address)) in taken.iter().enumerate() {
         let earlier = taken[..index]
