@@ -41,7 +41,7 @@ impl Intake {
         }
         let received_at = self.clock.now();
         let is_reply = made.origin == Origin::Reply;
-        let judging = self.judge(Envelope {
+        let envelope = Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
                 None => self.clock.mint_v7().into(),
@@ -61,8 +61,8 @@ impl Intake {
             request_id: made.request_id,
             answers: None,
             message,
-        });
-        let mut acceptance = judging.await?;
+        };
+        let mut acceptance = self.judge(envelope, None).await?;
         // A reply is an agent's word; a notice of ours is not up to policies.
         if is_reply {
             self.pass(&mut acceptance).await?;

@@ -12,6 +12,7 @@ mod bounce;
 mod express;
 mod identities;
 mod made;
+mod mail;
 mod making;
 mod receipt;
 mod recipients;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
+pub use mail::{Admitted, MailDoor, Noting, Posted, ReturnPaths};
 pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
@@ -93,6 +95,7 @@ pub struct Intake {
     path: DeliveryPath,
     express: Option<Express>,
     admission: Option<Admission>,
+    mail: Option<Arc<MailDoor>>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -131,6 +134,7 @@ impl Intake {
             path: DeliveryPath::Durable,
             express: None,
             admission: None,
+            mail: None,
             clock,
             metrics,
         }
@@ -207,7 +211,7 @@ impl Intake {
         let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
-        let mut acceptance = self.judge(envelope).await?;
+        let mut acceptance = self.judge(envelope, None).await?;
         if let Some(rates) = &self.rates {
             match origin {
                 Origin::Submission => rates.submission(&sender, tier.as_deref())?,
@@ -287,8 +291,12 @@ impl Intake {
         envelope.verification = verification;
     }
 
-    /// What is to become of a message: writes nothing.
-    async fn judge(&self, mut envelope: Envelope) -> Result<Acceptance, Refusal> {
+    /// What is to become of a message, for all its recipients or only for some: writes nothing.
+    async fn judge(
+        &self,
+        mut envelope: Envelope,
+        only: Option<&[Address]>,
+    ) -> Result<Acceptance, Refusal> {
         let now = envelope.received_at;
         let expires = envelope.message.expires();
         if expires.is_some_and(|expires| expires <= now) {
@@ -301,7 +309,8 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::LoopDetected));
         }
         envelope.answers = self.answered(&envelope.message).await?;
-        let recipients = self.plan(&envelope).await?;
+        let to = only.unwrap_or(envelope.message.recipients());
+        let recipients = self.plan(&envelope, to).await?;
         if let Err(refusal) = refuse_if_none_is_left(&recipients) {
             return Err(Box::pin(self.with_alternatives(refusal, &envelope.message)).await);
         }
@@ -310,6 +319,7 @@ impl Intake {
             recipients,
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         })
     }
 
@@ -399,16 +409,16 @@ impl Intake {
     }
 
     /// What is to become of each recipient.
-    async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
+    async fn plan(&self, envelope: &Envelope, to: &[Address]) -> Result<Vec<Planned>, Refusal> {
         let give_up_at = self.latest(envelope);
         let mut identities = Identities::new(envelope, &self.clock);
-        let mut planned = Vec::with_capacity(envelope.message.recipients().len());
-        for address in envelope.message.recipients() {
+        let mut planned = Vec::with_capacity(to.len());
+        for address in to {
             let plan = self
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)
                 .await?;
-            let plan = identities.give(plan, address);
+            let plan = identities.give(self.onward(plan, address, give_up_at), address);
             planned.push(Planned {
                 address: address.clone(),
                 plan,

@@ -185,6 +185,24 @@ impl Sealer {
         format!("whsec_{}", STANDARD.encode(secret))
     }
 
+    /// A secret for a purpose: derived, never stored.
+    #[must_use]
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        let mut secret = [0; 32];
+        let info = [purpose.as_bytes()];
+        let derived = self.present.derive.expand(&info, hkdf::HKDF_SHA256);
+        derived
+            .and_then(|okm| okm.fill(&mut secret))
+            .expect("32 bytes are what HKDF over SHA-256 gives");
+        secret
+    }
+
+    /// The same of all keys, the present one's first: what an earlier key signed is still known.
+    pub fn secrets(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
+        let marks = self.marks().filter_map(|mark| self.by(Some(mark)));
+        marks.map(move |sealer| sealer.secret(purpose))
+    }
+
     /// Seals a value for a purpose.
     #[must_use]
     pub fn seal(&self, purpose: &str, value: &[u8]) -> Vec<u8> {

@@ -4,3 +4,12 @@
 //! taken for our own domains only, and "250" after the content means that it is on disk.
 
 pub mod dialogue;
+mod listener;
+mod mailroom;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use listener::{MailListener, MailListenerFault, MailListenerOptions};
+pub use mailroom::{Mailroom, MailroomRules};
