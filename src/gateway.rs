@@ -1,7 +1,9 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
 mod credentials;
+mod disk;
 mod listeners;
+mod mail;
 mod members;
 mod outgoing;
 mod rules;
@@ -26,6 +28,7 @@ use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
 use crate::endpoint::http::{AdminGate, Api, Health};
+use crate::endpoint::smtp::MailListenerFault;
 use crate::events::Events;
 use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
@@ -93,6 +96,9 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ServerFault),
+    /// The address for mail.
+    #[error(transparent)]
+    Mail(#[from] MailListenerFault),
 }
 
 /// A gateway that listens and works.
@@ -121,7 +127,7 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let admission = admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
-        let space = space(config, &metrics)?;
+        let space = disk::space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let policies = rules::policies(config, &clock, &metrics)?;
@@ -154,6 +160,7 @@ impl Gateway {
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
+        let mail = mail::Mail::bind(&parts, &identity, &api.intake).await?;
 
         let base = lifecycle.stage("store");
         base.spawn("committer", committer.run(base.stop()));
@@ -174,6 +181,7 @@ impl Gateway {
             admission: Some(admission),
         };
         members.join(&joined, &clock).await;
+        mail.open(&doors);
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,
@@ -242,19 +250,6 @@ fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
         requests: config.limits.connections.saturating_mul(REQUESTS),
     };
     Admission::new(rules, clock.clone(), metrics.admission().clone())
-}
-
-fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let file = config.store.database.file();
-    let folder = file.map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    });
-    let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
-        folder: folder.unwrap_or_default(),
-        cause,
-    })
 }
 
 /// What the parts of a gateway are made of.
@@ -354,6 +349,7 @@ impl Parts<'_> {
             Some(_) => intake.that_signs(),
             None => intake,
         };
+        let intake = mail::door(config, intake);
         let (express, offers) = Express::channel();
         match !self.store.is_shared() || self.goes_early() {
             true => (intake.with_express(express), offers),
@@ -442,6 +438,7 @@ impl Parts<'_> {
             audit: credentials.audit.clone(),
             guesses: credentials.guesses.clone(),
             tiers: credentials.tiers.clone(),
+            link_life: config.smtp.link_life,
         }
     }
 

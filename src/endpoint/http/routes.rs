@@ -12,7 +12,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
-use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace};
+use super::{Shared, admin, auth, batch, blobs, capabilities, discovery, inbox, messages, trace};
 use crate::auth::{Access, Permission};
 
 /// What a route asks.
@@ -160,6 +160,8 @@ fn open(routes: Routes) -> Routes {
             Agent(Receive),
             inbox::acknowledge,
         )
+        .get("/v1/blobs/{id}", Own, blobs::show)
+        .post("/v1/blobs/{id}/links", Agent(Receive), blobs::link)
         .get("/v1/discovery/agents", Public, discovery::all)
         .get(
             "/v1/discovery/agents/{domain}",
