@@ -106,6 +106,15 @@ pub struct Part {
     pub sha256: [u8; 32],
 }
 
+impl Part {
+    /// The hash as a message writes it: `sha256:` and hex digits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let digits = self.sha256.iter().map(|byte| format!("{byte:02x}"));
+        format!("sha256:{}", digits.collect::<String>())
+    }
+}
+
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Part")

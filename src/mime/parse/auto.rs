@@ -76,5 +76,7 @@ fn is_daemon(from: &Mailbox) -> bool {
 
 /// Whether `Return-Path` is `<>`, which a server writes on delivery.
 fn has_null_sender(fields: &Fields<'_>) -> bool {
-    fields.all("return-path").any(|value| value.trim_ascii() == b"<>")
+    fields
+        .all("return-path")
+        .any(|value| value.trim_ascii() == b"<>")
 }

@@ -50,9 +50,17 @@ pub(super) fn text_of(bytes: &[u8], content: &Parameters) -> String {
 
 /// Decodes a charset. Without one, or one that nobody knows, the text is UTF-8 or else Windows-1252.
 fn in_charset(bytes: &[u8], charset: &str) -> String {
-    let says_nothing = ["", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "8bit"]
-        .iter()
-        .any(|name| charset.eq_ignore_ascii_case(name));
+    let says_nothing = [
+        "",
+        "us-ascii",
+        "ascii",
+        "utf-8",
+        "utf8",
+        "unknown-8bit",
+        "8bit",
+    ]
+    .iter()
+    .any(|name| charset.eq_ignore_ascii_case(name));
     let decoder = charset_decoder(charset.as_bytes()).filter(|_| !says_nothing);
     if let Some(decoder) = decoder {
         return decoder(bytes);

@@ -26,8 +26,25 @@ const RULES: [&str; 8] = [
 ];
 const FROM: [&str; 5] = ["from:", "von:", "de:", "da:", "van:"];
 const OTHER_FIELDS: [&str; 20] = [
-    "sent:", "date:", "to:", "subject:", "cc:", "gesendet:", "datum:", "an:", "betreff:", "envoyé:",
-    "envoyé :", "à:", "objet:", "enviado:", "para:", "asunto:", "inviato:", "oggetto:", "verzonden:",
+    "sent:",
+    "date:",
+    "to:",
+    "subject:",
+    "cc:",
+    "gesendet:",
+    "datum:",
+    "an:",
+    "betreff:",
+    "envoyé:",
+    "envoyé :",
+    "à:",
+    "objet:",
+    "enviado:",
+    "para:",
+    "asunto:",
+    "inviato:",
+    "oggetto:",
+    "verzonden:",
     "onderwerp:",
 ];
 const FORWARDS: [&str; 6] = [
@@ -110,7 +127,9 @@ fn is_block(lines: &[&str], at: usize) -> bool {
         return false;
     }
     let below = lines[at + 1..].iter().take(BLOCK);
-    let others = below.filter(|line| begins_with(line, &OTHER_FIELDS)).count();
+    let others = below
+        .filter(|line| begins_with(line, &OTHER_FIELDS))
+        .count();
     let above = lines[..at].iter().rev().find(|line| !is_blank(line));
     let is_forward = above.is_some_and(|line| {
         let line = line.to_lowercase();
@@ -124,7 +143,11 @@ fn tail(lines: &[&str]) -> Option<Range<usize>> {
     let mut end = lines.len();
     let signature = (end.saturating_sub(SIGNATURE)..end).find(|at| lines[*at].trim_end() == "--");
     if let Some(at) = signature
-        && lines[..at].iter().rev().find(|line| !is_blank(line)).is_some_and(|line| is_quoted(line))
+        && lines[..at]
+            .iter()
+            .rev()
+            .find(|line| !is_blank(line))
+            .is_some_and(|line| is_quoted(line))
     {
         end = at;
     }
@@ -133,7 +156,10 @@ fn tail(lines: &[&str]) -> Option<Range<usize>> {
         return None;
     }
     let outside = |line: &&str| !is_quoted(line) && !is_blank(line);
-    let start = lines[..last].iter().rposition(outside).map_or(0, |at| at + 1);
+    let start = lines[..last]
+        .iter()
+        .rposition(outside)
+        .map_or(0, |at| at + 1);
     Some(introduction_above(lines, start)..end)
 }
 
@@ -159,7 +185,9 @@ fn ends_with_colon(line: &str) -> bool {
 }
 
 fn introduces(line: &str) -> bool {
-    INTRODUCERS.iter().any(|word| line.trim_start().starts_with(word))
+    INTRODUCERS
+        .iter()
+        .any(|word| line.trim_start().starts_with(word))
 }
 
 fn has_date_or_address(line: &str) -> bool {

@@ -23,7 +23,9 @@ pub(super) fn read(pieces: &[Piece]) -> (Option<DeliveryReport>, Option<Complain
         "message/global",
         "message/global-headers",
     ]);
-    let original = original.map(|piece| header_of(&piece.bytes)).unwrap_or_default();
+    let original = original
+        .map(|piece| header_of(&piece.bytes))
+        .unwrap_or_default();
     let status = find(&["message/delivery-status", "message/global-delivery-status"]);
     let report = status.map(|piece| delivery(&piece.bytes, &original));
     let feedback = find(&["message/feedback-report"]);
@@ -79,7 +81,11 @@ fn recipient(group: &Fields<'_>) -> Option<ReportedRecipient> {
     };
     let address = |name| group.text(name).and_then(|text| typed_address(&text));
     let status = group.text("status").unwrap_or_default();
-    let status = status.split([' ', '(']).next().unwrap_or_default().to_owned();
+    let status = status
+        .split([' ', '('])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     Some(ReportedRecipient {
         recipient: address("final-recipient"),
         original: address("original-recipient"),
@@ -101,7 +107,8 @@ fn untyped(text: &str) -> String {
 
 fn is_status(text: &str) -> bool {
     let numbers: Vec<&str> = text.split('.').collect();
-    let is_number = |it: &&str| (1..=3).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        |it: &&str| (1..=3).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit());
     numbers.len() == 3 && numbers.iter().all(is_number)
 }
 
@@ -113,8 +120,14 @@ fn complaint(feedback: &[u8], original: &Fields<'_>) -> Complaint {
     let (fields, _) = next_group(feedback);
     let named = fields.all("original-rcpt-to").map(fields::unstructured);
     Complaint {
-        kind: fields.text("feedback-type").unwrap_or_default().to_ascii_lowercase(),
-        recipients: named.filter_map(|it| read_address(&it).ok()).take(RECIPIENTS).collect(),
+        kind: fields
+            .text("feedback-type")
+            .unwrap_or_default()
+            .to_ascii_lowercase(),
+        recipients: named
+            .filter_map(|it| read_address(&it).ok())
+            .take(RECIPIENTS)
+            .collect(),
         original_message_id: message_id(original),
     }
 }

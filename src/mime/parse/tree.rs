@@ -92,7 +92,7 @@ impl<'a> Walk<'a, '_> {
             return Err(MailFault::Parts(self.limits.parts));
         }
         let content = fields.parameters("content-type");
-        let content = content.filter(|it| it.value.contains('/'));
+        let content = content.filter(is_media_type);
         if let Some(content) = &content
             && content.value.starts_with("multipart/")
             && let Some(parts) = self.parts_of(body, content)?
@@ -164,7 +164,12 @@ impl<'a> Walk<'a, '_> {
         place: Place,
     ) {
         let content = content.unwrap_or_else(|| Parameters {
-            value: if place.in_digest { "message/rfc822" } else { "text/plain" }.to_owned(),
+            value: if place.in_digest {
+                "message/rfc822"
+            } else {
+                "text/plain"
+            }
+            .to_owned(),
             ..Parameters::default()
         });
         let disposition = fields.parameters("content-disposition").unwrap_or_default();
@@ -206,12 +211,13 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-fn kind_of(
-    kind: &str,
-    disposition: &Parameters,
-    place: Place,
-    fields: &Fields<'_>,
-) -> PartKind {
+fn is_media_type(content: &Parameters) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic());
+    let halves = content.value.split_once('/');
+    halves.is_some_and(|(kind, sub)| is_word(kind) && is_word(sub))
+}
+
+fn kind_of(kind: &str, disposition: &Parameters, place: Place, fields: &Fields<'_>) -> PartKind {
     let has_id = fields.all("content-id").next().is_some();
     match kind {
         "text/calendar" | "application/ics" => PartKind::Calendar,

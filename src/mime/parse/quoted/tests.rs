@@ -15,7 +15,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "No.\n> Shall I?\n\n-- \nBob\n",
-        "No.\n\n-- \nBob",
+        "No.\n-- \nBob",
         "> Shall I?",
     ),
     (
@@ -43,13 +43,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "Look at this.\n\n---------- Forwarded message ---------\nFrom: Eve\nDate: Monday\nSubject: Order\n\nShall I?",
         "",
     ),
-    ("> all of it\n> is a quote\n", "> all of it\n> is a quote", ""),
+    (
+        "> all of it\n> is a quote\n",
+        "> all of it\n> is a quote",
+        "",
+    ),
     (
         "Note the time:\n\n\n\n> 10:00\n",
         "Note the time:",
         "> 10:00",
     ),
-    ("From: here to there\nit is far.\n", "From: here to there\nit is far.", ""),
+    (
+        "From: here to there\nit is far.\n",
+        "From: here to there\nit is far.",
+        "",
+    ),
 ];
 
 #[test]
