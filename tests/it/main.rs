@@ -12,6 +12,8 @@ mod federation;
 mod issuers;
 mod judgement;
 mod layers;
+mod mail_check;
+mod mail_in;
 mod overload;
 mod policies;
 mod quickstart;

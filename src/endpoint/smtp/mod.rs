@@ -8,8 +8,5 @@ mod listener;
 mod mailroom;
 mod session;
 
-#[cfg(test)]
-mod tests;
-
 pub use listener::{MailListener, MailListenerFault, MailListenerOptions};
 pub use mailroom::{Mailroom, MailroomRules};

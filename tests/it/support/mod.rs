@@ -6,6 +6,7 @@ pub mod backend;
 pub mod background;
 pub mod behaviour;
 pub mod caller;
+pub mod dkim;
 pub mod dns;
 pub mod failing_disk;
 pub mod many;
@@ -20,6 +21,7 @@ pub mod relay;
 pub mod server;
 pub mod site;
 pub mod small_disk;
+pub mod smtp;
 mod tap;
 pub mod webhook;
 
