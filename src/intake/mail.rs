@@ -10,7 +10,10 @@
 //! - Nobody outside speaks for an agent of ours, and what comes back to where it began is refused.
 
 mod answers;
+mod refused;
 mod reports;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -21,6 +24,7 @@ use bytes::Bytes;
 use ring::digest;
 
 use super::receipt::Way;
+use refused::Telling;
 use super::{Intake, MAX_HOPS, Receipt, Refusal, Taken, class};
 use crate::auth::MailVerdict;
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
@@ -139,6 +143,7 @@ impl Intake {
             acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, None)?);
         }
         acceptance.blobs = self.keep_files(&posted, &files, &acceptance).await?;
+        let telling = Telling::of(&acceptance);
         let taken = Taken {
             store: self.store.clone(),
             metrics: self.metrics.clone(),
@@ -151,7 +156,9 @@ impl Intake {
             signing: super::Signing::Usual,
             way: Way::Durable(self.store.begin_accept(acceptance).await?),
         };
-        taken.receipt().await.map(Some)
+        let receipt = taken.receipt().await?;
+        self.tell_refused(&receipt, telling).await;
+        Ok(Some(receipt))
     }
 
     /// What is in a loop, or came back to where it began.

@@ -342,6 +342,18 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_has_its_purpose_and_those_of_previous_keys_are_known() {
+        let key = |byte: u8| STANDARD.encode([byte; 32]);
+        let old = Sealer::new(&key(7)).unwrap();
+        let both = Sealer::new(&key(8)).unwrap();
+        let both = both.with_previous([key(7).as_str()]).unwrap();
+        let all: Vec<_> = both.secrets("links").collect();
+        assert_eq!(all, [both.secret("links"), old.secret("links")]);
+        assert_ne!(old.secret("links"), old.secret("others"));
+        assert_ne!(old.secret("webhook-secret 1 0"), old.secret("links"));
+    }
+
+    #[test]
     fn a_mark_reads_as_it_is_written() {
         let mark = KeyMark([0, 1, 0xab, 0xff]);
         assert_eq!(mark.to_string(), "0001abff");

@@ -43,6 +43,7 @@ macro_rules! both {
 }
 
 mod audit;
+mod blobs;
 mod dead_letters;
 mod memory;
 mod postgres;

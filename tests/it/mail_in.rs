@@ -44,9 +44,13 @@ impl Office {
 
     /// A domain whose mail comes from here, and says so.
     fn known(&self, domain: &str) {
-        self.world.dns.set_txt(domain, &["v=spf1 ip4:127.0.0.1 -all"]);
+        self.world
+            .dns
+            .set_txt(domain, &["v=spf1 ip4:127.0.0.1 -all"]);
         let policy = "v=DMARC1; p=reject";
-        self.world.dns.set_txt(&format!("_dmarc.{domain}"), &[policy]);
+        self.world
+            .dns
+            .set_txt(&format!("_dmarc.{domain}"), &[policy]);
     }
 
     /// Sends a mail to the agent; gives the last reply.

@@ -10,7 +10,11 @@ use super::{Office, mail};
 async fn nobody_but_our_agents_gets_mail_and_nothing_is_passed_on() {
     let office = Office::open(&[]).await;
     let mut client = Smtp::greeted(office.smtp);
-    assert!(client.say("MAIL FROM:<x@sender.test>\r\n").starts_with("250"));
+    assert!(
+        client
+            .say("MAIL FROM:<x@sender.test>\r\n")
+            .starts_with("250")
+    );
     for (to, reply) in [
         ("agent@our.test", "250 2.1.5"),
         ("AGENT+tag@Our.Test", "250 2.1.5"),
@@ -34,7 +38,14 @@ async fn an_end_that_is_none_smuggles_nothing_in() {
     let office = Office::open(&[]).await;
     let mut client = Smtp::greeted(office.smtp);
     let start = "MAIL FROM:<x@sender.test>\r\nRCPT TO:<agent@our.test>\r\nDATA\r\n";
-    for end in ["\n.\n", "\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r\r\n", "\r.\r"] {
+    for end in [
+        "\n.\n",
+        "\n.\r\n",
+        "\r.\r\n",
+        "\r\n.\n",
+        "\r\n.\r\r\n",
+        "\r.\r",
+    ] {
         client.send(start.as_bytes());
         for code in ["250", "250", "354"] {
             assert!(client.reply().starts_with(code));
@@ -43,9 +54,16 @@ async fn an_end_that_is_none_smuggles_nothing_in() {
         let outer = mail("x@sender.test", "", "Plain.");
         let whole = format!("{outer}{end}{start}{inner}\r\n.\r\n");
         let said = client.say(&whole);
-        assert!(said.starts_with("550 5.6.0"), "{}: {said}", end.escape_debug());
+        assert!(
+            said.starts_with("550 5.6.0"),
+            "{}: {said}",
+            end.escape_debug()
+        );
     }
-    assert!(client.say("NOOP\r\n").starts_with("250"), "all of it was content");
+    assert!(
+        client.say("NOOP\r\n").starts_with("250"),
+        "all of it was content"
+    );
     assert!(office.site.inbox(&office.agent).await.is_empty());
 }
 
@@ -60,7 +78,10 @@ async fn what_is_sent_with_starttls_is_not_read_after_it() {
     let mut client = Smtp::greeted(office.smtp);
     assert!(client.say("STARTTLS\r\n").starts_with("220"));
     let said = client.say("EHLO client.test\r\n");
-    assert!(!said.starts_with(['2', '3', '4', '5']), "no reply to that: {said}");
+    assert!(
+        !said.starts_with(['2', '3', '4', '5']),
+        "no reply to that: {said}"
+    );
     assert!(client.ends());
 }
 
@@ -75,8 +96,15 @@ async fn a_mail_of_26_mebibytes_is_refused_announced_or_not() {
     let large = format!("{}{large}", mail("x@sender.test", "", ""));
     let said = client.mail("x@sender.test", &[&office.agent.address], large.as_bytes());
     assert!(said.starts_with("552 5.3.4"), "{said}");
-    let said = client.mail("x@sender.test", &[&office.agent.address], b"Subject: x\r\nFrom: x@sender.test\r\n\r\nSmall.\r\n");
-    assert!(said.starts_with("250 2.6.0"), "the connection goes on: {said}");
+    let said = client.mail(
+        "x@sender.test",
+        &[&office.agent.address],
+        b"Subject: x\r\nFrom: x@sender.test\r\n\r\nSmall.\r\n",
+    );
+    assert!(
+        said.starts_with("250 2.6.0"),
+        "the connection goes on: {said}"
+    );
 }
 
 #[tokio::test]
@@ -126,32 +154,60 @@ async fn while_too_much_mail_comes_in_more_is_asked_to_come_again() {
         held.push(client);
     }
     let mut third = Smtp::greeted(office.smtp);
-    let said = third.mail("x@sender.test", &["agent@our.test"], mail("x@sender.test", "", &much).as_bytes());
+    let said = third.mail(
+        "x@sender.test",
+        &["agent@our.test"],
+        mail("x@sender.test", "", &much).as_bytes(),
+    );
     assert!(said.starts_with("452 4.3.1"), "{said}");
     for mut client in held {
         let said = client.say(".\r\n");
         assert!(said.starts_with("250 2.6.0"), "{said}");
     }
-    let said = third.mail("x@sender.test", &["agent@our.test"], mail("x@sender.test", "", &much).as_bytes());
+    let said = third.mail(
+        "x@sender.test",
+        &["agent@our.test"],
+        mail("x@sender.test", "", &much).as_bytes(),
+    );
     assert!(said.starts_with("250 2.6.0"), "{said}");
 }
 
 #[tokio::test]
 async fn swaks_brings_mail_over_tls_and_in_the_clear() {
     let office = Office::open(&[]).await;
-    for tls in [Some("--tls"), None] {
+    for (tls, version) in [
+        (&["--tls"][..], "TLSv1_3"),
+        (&["--tls", "--tls-protocol", "tlsv1_2"], "TLSv1_2"),
+        (&[], ""),
+    ] {
         let done = Command::new("swaks")
-            .args(["--server", &office.smtp.to_string(), "--from", "x@sender.test"])
-            .args(["--to", "agent@our.test,nobody@our.test", "--body", "From swaks."])
+            .args([
+                "--server",
+                &office.smtp.to_string(),
+                "--from",
+                "x@sender.test",
+            ])
+            .args([
+                "--to",
+                "agent@our.test,nobody@our.test",
+                "--body",
+                "From swaks.",
+            ])
             .args(tls)
             .output()
             .expect("swaks is installed");
         let said = words(&done);
         assert!(said.contains("250 2.6.0 Taken as"), "{said}");
         assert!(said.contains("550 5.1.1"), "{said}");
-        assert_eq!(said.contains("TLS started"), tls.is_some(), "{said}");
+        assert_eq!(said.contains("TLS started"), !tls.is_empty(), "{said}");
+        assert!(said.replace('.', "_").contains(version), "{said}");
     }
     let inbox = office.site.inbox(&office.agent).await;
-    assert_eq!(inbox.len(), 2);
-    assert!(inbox[0]["payload"]["text"].as_str().unwrap().contains("From swaks."));
+    assert_eq!(inbox.len(), 3);
+    assert!(
+        inbox[0]["payload"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("From swaks.")
+    );
 }

@@ -76,9 +76,21 @@ async fn only_recipients_and_their_links_open_a_file() {
     assert_eq!(header("x-content-type-options"), "nosniff");
     assert!(header("content-security-policy").contains("sandbox"));
     let later = link.replace("expires=1", "expires=2");
-    let other = link.replace(page.rsplit('/').next().unwrap(), path.rsplit('/').next().unwrap());
+    let other = link.replace(
+        page.rsplit('/').next().unwrap(),
+        path.rsplit('/').next().unwrap(),
+    );
     let cut = link.rsplit_once('&').unwrap().0.to_owned();
-    for forged in [later, other, cut, format!("{page}?expires=9999999999&signature=AAAA")] {
-        assert_eq!(get(&forged, None).await.status(), StatusCode::FORBIDDEN, "{forged}");
+    for forged in [
+        later,
+        other,
+        cut,
+        format!("{page}?expires=9999999999&signature=AAAA"),
+    ] {
+        assert_eq!(
+            get(&forged, None).await.status(),
+            StatusCode::FORBIDDEN,
+            "{forged}"
+        );
     }
 }

@@ -22,7 +22,11 @@ async fn what_is_taken_is_on_disk_and_comes_once() {
     assert_eq!(said_again, said, "it goes by the same id");
     // Another text under the same id is another mail; so is the same one to others.
     let other = mail("x@sender.test", "Message-ID: <1@sender.test>\r\n", "Twice.");
-    assert!(office.send("x@sender.test", &other).starts_with("250 2.6.0"));
+    assert!(
+        office
+            .send("x@sender.test", &other)
+            .starts_with("250 2.6.0")
+    );
     let mut client = Smtp::greeted(office.smtp);
     let said = client.mail("x@sender.test", &["ops@our.test"], text.as_bytes());
     assert!(said.starts_with("250 2.6.0"), "{said}");
@@ -40,11 +44,19 @@ async fn an_answer_belongs_to_the_message_if_its_writer_got_it() {
     office.known("people.test");
     let id = office
         .site
-        .send(&office.agent, &["person@people.test"], json!({"question": "When?"}))
+        .send(
+            &office.agent,
+            &["person@people.test"],
+            json!({"question": "When?"}),
+        )
         .await;
     let answer = |from: &str, field: &str| {
         let more = format!("{field}: <{id}@our.test>\r\n");
-        mail(from, &more, "Tomorrow.\r\n\r\nOn Monday the agent wrote:\r\n> When?")
+        mail(
+            from,
+            &more,
+            "Tomorrow.\r\n\r\nOn Monday the agent wrote:\r\n> When?",
+        )
     };
     for (from, field) in [
         ("person@people.test", "In-Reply-To"),
@@ -62,8 +74,16 @@ async fn an_answer_belongs_to_the_message_if_its_writer_got_it() {
         .map(|message| message["in_reply_to"].as_str().unwrap_or_default())
         .collect();
     assert_eq!(answered, [id.as_str(), id.as_str(), ""]);
-    assert_eq!(inbox[0]["payload"]["text"].as_str().unwrap().trim(), "Tomorrow.");
-    assert!(inbox[0]["payload"]["quoted"].as_str().unwrap().contains("When?"));
+    assert_eq!(
+        inbox[0]["payload"]["text"].as_str().unwrap().trim(),
+        "Tomorrow."
+    );
+    assert!(
+        inbox[0]["payload"]["quoted"]
+            .as_str()
+            .unwrap()
+            .contains("When?")
+    );
 }
 
 #[tokio::test]
@@ -75,13 +95,38 @@ async fn what_machines_write_is_marked_and_what_comes_back_is_refused() {
                   Reporting-MTA: dns; mx.sender.test\r\n\r\nFinal-Recipient: rfc822; x@sender.test\r\nAction: failed\r\n\
                   Status: 5.1.1\r\n\r\n--cut--";
     for (from, more, text, reply) in [
-        ("x@sender.test", "Auto-Submitted: auto-replied\r\n", "I am away.", "250"),
-        ("x@sender.test", "Precedence: bulk\r\nList-Id: <l.sender.test>\r\n", "News.", "250"),
+        (
+            "x@sender.test",
+            "Auto-Submitted: auto-replied\r\n",
+            "I am away.",
+            "250",
+        ),
+        (
+            "x@sender.test",
+            "Precedence: bulk\r\nList-Id: <l.sender.test>\r\n",
+            "News.",
+            "250",
+        ),
         ("mailer-daemon@sender.test", bounce, report, "250"),
         ("x@sender.test", "", "By hand.", "250"),
-        ("x@sender.test", "X-AMTP-Via: our.test\r\n", "Back again.", "554 5.4.6"),
-        ("x@sender.test", "Message-ID: <abc@our.test>\r\n", "Back again.", "554 5.4.6"),
-        ("x@sender.test", "X-AMTP-Hops: 20\r\n", "Round.", "554 5.4.6"),
+        (
+            "x@sender.test",
+            "X-AMTP-Via: our.test\r\n",
+            "Back again.",
+            "554 5.4.6",
+        ),
+        (
+            "x@sender.test",
+            "Message-ID: <abc@our.test>\r\n",
+            "Back again.",
+            "554 5.4.6",
+        ),
+        (
+            "x@sender.test",
+            "X-AMTP-Hops: 20\r\n",
+            "Round.",
+            "554 5.4.6",
+        ),
     ] {
         let said = office.send("", &mail(from, more, text));
         assert!(said.starts_with(reply), "{more}: {said}");
@@ -118,14 +163,25 @@ with smtplib.SMTP("{}", {}) as s:
         office.smtp.ip(),
         office.smtp.port()
     );
-    let done = Command::new("python3").args(["-c", &script]).output().unwrap();
+    let done = Command::new("python3")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{}", words(&done));
     let inbox = office.site.inbox(&office.agent).await;
     assert_eq!(inbox.len(), 2);
     let message = &inbox[0];
     assert_eq!(message["subject"], "Grüße aus Köln");
     let payload = &message["payload"];
-    assert_eq!(payload["text"].as_str().unwrap().trim(), "Zwölf Kisten für 9 €");
-    assert!(payload["html"].as_str().unwrap().contains("<p>Zwölf Kisten</p>"));
+    assert_eq!(
+        payload["text"].as_str().unwrap().trim(),
+        "Zwölf Kisten für 9 €"
+    );
+    assert!(
+        payload["html"]
+            .as_str()
+            .unwrap()
+            .contains("<p>Zwölf Kisten</p>")
+    );
     assert_eq!(payload["from_name"], "Zoë Ärmel");
 }

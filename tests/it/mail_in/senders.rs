@@ -8,8 +8,14 @@ use super::{Office, mail};
 async fn the_sender_and_what_is_known_of_it_stand_in_the_message() {
     let office = Office::open(&[]).await;
     office.known("sender.test");
-    office.world.dns.set_txt("_dmarc.strict.test", &["v=DMARC1; p=reject"]);
-    office.world.dns.set_txt("_dmarc.soft.test", &["v=DMARC1; p=quarantine"]);
+    office
+        .world
+        .dns
+        .set_txt("_dmarc.strict.test", &["v=DMARC1; p=reject"]);
+    office
+        .world
+        .dns
+        .set_txt("_dmarc.soft.test", &["v=DMARC1; p=quarantine"]);
     for (from, reply) in [
         ("x@sender.test", "250 2.6.0"),
         ("x@stranger.test", "250 2.6.0"),
@@ -28,7 +34,12 @@ async fn the_sender_and_what_is_known_of_it_stand_in_the_message() {
         .map(|message| {
             let found = &message["sender_verification"];
             let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
-            [text(&message["sender"]), text(&found["result"]), text(&found["method"])].join(" ")
+            [
+                text(&message["sender"]),
+                text(&found["result"]),
+                text(&found["method"]),
+            ]
+            .join(" ")
         })
         .collect();
     assert_eq!(
@@ -78,14 +89,20 @@ async fn nobody_outside_writes_in_the_name_of_an_agent_of_ours() {
         assert!(said.starts_with(reply), "{from}: {said}");
     }
     office.world.dns.set_txt("our.test", &["v=spf1 -all"]);
-    office.world.dns.set_txt("_dmarc.our.test", &["v=DMARC1; p=none"]);
+    office
+        .world
+        .dns
+        .set_txt("_dmarc.our.test", &["v=DMARC1; p=none"]);
 }
 
 #[tokio::test]
 async fn a_message_that_another_bridge_made_a_mail_of_becomes_that_message_again() {
     let office = Office::open(&[]).await;
     let key = DkimKey::publish(&office.world.dns, "s", "far.test", "ed25519");
-    office.world.dns.set_txt("_dmarc.far.test", &["v=DMARC1; p=none"]);
+    office
+        .world
+        .dns
+        .set_txt("_dmarc.far.test", &["v=DMARC1; p=none"]);
     let bridged = |id: &str, sum: u32| {
         let json = format!(
             r#"{{"version":"1.0","message_id":"{id}","idempotency_key":"k-{id}","sender":"buyer@far.test","recipients":["agent@our.test","other@elsewhere.test"],"payload":{{"sum":{sum}}}}}"#
