@@ -25,8 +25,8 @@ section! {
         connections: usize as Count<1, 100_000> = "256",
         /// The most connections at a time from one address; the addresses of an IPv6 /64 network count as one.
         connections_per_address: usize as Count<1, 100_000> = "16",
-        /// How much memory the mails take that are coming in, all together, at least one of the largest. While
-        /// there is no room mail is asked to come again.
+        /// How much memory the mails take that are coming in, all together, at least two of the largest. While
+        /// there is no room large mail is asked to come again.
         memory: usize as Bytes<MIB, { 65_536 * MIB }> = "256MiB",
         /// How long the greeting is held back. Who speaks before it, as programs do that only send, is sent away.
         greeting_delay: Option<Duration> as Optional<Period<1, { 60 * SECOND }>>,

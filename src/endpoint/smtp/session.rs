@@ -23,6 +23,8 @@ const BUFFER: usize = 16 * 1024;
 /// reset the connection and take the reply from a client that is still sending.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// A mail that holds no more than this comes in also while others hold too much.
+const SMALL: usize = 256 * 1024;
 /// Replies that wait to be sent together take no more than this.
 const WAITING: usize = 8 * 1024;
 
@@ -252,7 +254,7 @@ impl<'a> Session<'a> {
         }
         // What comes of it may be a mail, which counts from its first byte.
         self.hold(self.dialogue.held() + BUFFER);
-        if self.shared.is_full() {
+        if self.held > SMALL && self.shared.is_full() {
             self.dialogue.no_room();
         }
         Ok(true)

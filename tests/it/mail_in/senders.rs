@@ -1,5 +1,7 @@
 //! Whose mail it is decides what becomes of it.
 
+use hyper::Method;
+
 use super::super::support::dkim::DkimKey;
 use super::super::support::smtp::Smtp;
 use super::{Office, mail};
@@ -140,4 +142,33 @@ async fn a_message_that_another_bridge_made_a_mail_of_becomes_that_message_again
     assert!(said.starts_with("250 2.6.0"), "{said}");
     let inbox = office.site.inbox(&office.agent).await;
     assert_eq!(inbox.len(), 3, "nobody else gets it, here or elsewhere");
+}
+
+#[tokio::test]
+async fn a_known_sender_hears_of_the_recipients_that_were_refused_beside_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "version: \"1.0\"\ndefault_policy: allow\nrules:\n\
+                 \x20 - {direction: bridge-in, recipient_pattern: ops@our.test, action: deny}\n";
+    std::fs::write(folder.path().join("mail.yaml"), rules).unwrap();
+    let policies = folder.path().display().to_string();
+    let office = Office::open(&[("AMTPD__POLICIES__DIR", &policies)]).await;
+    office.known("sender.test");
+    for domain in ["sender.test", "stranger.test"] {
+        office.world.dns.fail(&format!("_amtp.{domain}"));
+        let from = format!("x@{domain}");
+        let mut client = Smtp::greeted(office.smtp);
+        let text = mail(&from, "Message-ID: <1@x.test>\r\n", "To both.");
+        for _ in 0..2 {
+            let to = ["agent@our.test", "ops@our.test"];
+            let said = client.mail(&from, &to, text.as_bytes());
+            assert!(said.starts_with("250 2.6.0"), "{said}");
+        }
+    }
+    assert_eq!(office.site.inbox(&office.agent).await.len(), 2);
+    let path = "/v1/admin/deliveries";
+    let (_, queue) = office.site.admin(Method::GET, path, None).await;
+    let queue = queue["deliveries"].as_array().unwrap();
+    assert_eq!(queue.len(), 1, "{queue:?}");
+    assert_eq!(queue[0]["recipient"], "x@sender.test");
+    assert_eq!(queue[0]["sender"], "postmaster@our.test");
 }
