@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use super::kind::{List, Listener, Network, Optional, Switch};
+use super::kind::{List, Listener, MailListener, Network, Optional, Switch};
 use super::section::section;
 
 section! {
@@ -19,7 +19,7 @@ section! {
         ops: Option<SocketAddr> as Optional<Listener>,
         /// Mail for our agents, by SMTP; section `smtp` says how it is taken. Without it no mail comes in. It needs
         /// `postmaster`, who gets mail about the server.
-        smtp: Option<SocketAddr> as Optional<Listener>,
+        smtp: Option<SocketAddr> as Optional<MailListener>,
         /// Whether connections of `trusted_proxies` to `https` and `smtp` begin with a PROXY protocol header (version 1
         /// or 2), as load balancers send it. Those that do not are cut; other clients connect as always.
         proxy_protocol: bool as Switch = "false",

@@ -264,7 +264,7 @@ fn one_wrong_line_is_one_fault() {
         ),
         (
             "smtp: {recipients: 0}\n",
-            "amtpd.yaml:9:20: smtp.recipients: \"0\" is not a whole number from 1 to 1000",
+            "amtpd.yaml:9:20: smtp.recipients: \"0\" is too little: at least 1",
         ),
         (
             "listen:\n  proxy_protocol: true\n",

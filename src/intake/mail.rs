@@ -24,7 +24,6 @@ use bytes::Bytes;
 use ring::digest;
 
 use super::receipt::Way;
-use refused::Telling;
 use super::{Intake, MAX_HOPS, Receipt, Refusal, Taken, class};
 use crate::auth::MailVerdict;
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
@@ -34,6 +33,7 @@ use crate::protocol::{
     Timestamp, is_reserved,
 };
 use crate::store::{Acceptance, Plan, Terms, part_id, party_hash, raw_mail_id};
+use refused::Telling;
 
 /// A mail that passed more servers than this is in a loop.
 const MOST_SERVERS: usize = 100;

@@ -303,7 +303,9 @@ impl Verb for BeginNamed {
                 chunk: 0,
                 bytes: bytes.clone(),
             };
-            put.apply(tx, topics).await?;
+            if !bytes.is_empty() {
+                put.apply(tx, topics).await?;
+            }
             let complete = CompleteBlob {
                 id: self.id.clone(),
                 size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),

@@ -5,9 +5,7 @@
 
 use super::super::{Intake, Made, Receipt, Refusal};
 use crate::envelope::{Origin, Trust};
-use crate::protocol::{
-    Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId,
-};
+use crate::protocol::{Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId};
 use crate::store::{Acceptance, Plan};
 
 /// Who is told, and of what.
