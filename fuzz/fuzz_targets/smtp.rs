@@ -38,7 +38,7 @@ fn talk(script: &[u8], size: usize) -> String {
     for piece in script.chunks(size) {
         dialogue.feed(piece);
         loop {
-            let reply = match dialogue.next() {
+            let reply = match dialogue.step() {
                 Step::More => break,
                 Step::Reply(reply) => reply,
                 Step::Recipient(address) => {

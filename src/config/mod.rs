@@ -247,11 +247,7 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
-        if listen.as_ref().is_some_and(|listen| listen.smtp.is_some()) && names.postmaster.is_none()
-        {
-            let text = "needs postmaster: name the agent that gets mail about this server";
-            reading.fault_of("listen.smtp", text.to_owned());
-        }
+        check_mail(listen.as_ref(), &names, reading);
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
         }
@@ -343,6 +339,14 @@ fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
             let text = format!("\"{address}\" is taken by listen.{other}; use another port");
             reading.fault_of(&format!("listen.{name}"), text);
         }
+    }
+}
+
+/// Mail about the server needs somebody who reads it.
+fn check_mail(listen: Option<&Listen>, names: &Names, reading: &mut Reading<'_>) {
+    if listen.is_some_and(|listen| listen.smtp.is_some()) && names.postmaster.is_none() {
+        let text = "needs postmaster: name the agent that gets mail about this server";
+        reading.fault_of("listen.smtp", text.to_owned());
     }
 }
 

@@ -1,6 +1,6 @@
 //! The SMTP dialogue of a server (RFC 5321) as a pure state machine: bytes in, replies and questions out.
 //!
-//! [`Dialogue::feed`] takes what came, [`Dialogue::next`] says what is to be done, one step at a time.
+//! [`Dialogue::feed`] takes what came, [`Dialogue::step`] says what is to be done, one step at a time.
 //! It has no clock and does no I/O. Promises:
 //!
 //! - A command ends with CRLF. One with a bare LF ends the connection; control characters and what is
@@ -139,7 +139,7 @@ impl Dialogue {
     }
 
     /// What is to be done now.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Command => self.command(),
             Phase::Content(content) => self.content(content),
@@ -309,7 +309,7 @@ impl Dialogue {
             left => Phase::Skip(left),
         };
         match left {
-            0 => self.next(),
+            0 => self.step(),
             _ => Step::More,
         }
     }

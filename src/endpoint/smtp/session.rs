@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
             }
         }
         loop {
-            match self.dialogue.next() {
+            match self.dialogue.step() {
                 Step::More => {
                     if !self.take_more().await? {
                         return Ok(());

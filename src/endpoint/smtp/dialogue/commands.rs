@@ -218,7 +218,7 @@ impl Dialogue {
                 let before = envelope.chunks.take();
                 let content = Content::by_chunk(before, limit, (size, last));
                 self.phase = Phase::Content(content);
-                return self.next();
+                return self.step();
             }
         };
         self.phase = Phase::Skip(size);

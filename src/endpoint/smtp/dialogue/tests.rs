@@ -37,7 +37,7 @@ impl Talk {
     fn say(&mut self, bytes: &[u8]) -> &mut Self {
         self.dialogue.feed(bytes);
         loop {
-            let reply = match self.dialogue.next() {
+            let reply = match self.dialogue.step() {
                 Step::More => return self,
                 Step::Reply(reply) => reply,
                 Step::Recipient(address) => {
