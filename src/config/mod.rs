@@ -234,7 +234,6 @@ impl Config {
         let features = Features::read(reading);
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
-            check_proxies(listen, reading);
         }
         if let Some(tls) = &tls {
             tls.check(reading);
@@ -325,6 +324,7 @@ fn resolve(
 }
 
 fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
+    check_proxies(listen, reading);
     let taken = [
         ("https", Some(listen.https)),
         ("admin", listen.admin),
