@@ -1,8 +1,10 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
 mod credentials;
+mod disk;
 mod listeners;
 mod live;
+mod mail;
 mod members;
 mod outgoing;
 mod rules;
@@ -29,6 +31,7 @@ use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
 use crate::endpoint::http::{AdminGate, Api, Health};
+use crate::endpoint::smtp::MailListenerFault;
 use crate::events::Events;
 use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
@@ -47,7 +50,7 @@ use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
-use small::{address_rate, sealer, space};
+use small::{address_rate, sealer};
 use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
@@ -97,6 +100,9 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ServerFault),
+    /// The address for mail.
+    #[error(transparent)]
+    Mail(#[from] MailListenerFault),
 }
 
 /// A gateway that listens and works.
@@ -125,7 +131,7 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let admission = admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
-        let space = space(config, &metrics)?;
+        let space = disk::space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let policies = rules::policies(config, &clock, &metrics)?;
@@ -163,6 +169,7 @@ impl Gateway {
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
+        let mail = mail::Mail::bind(&parts, &identity, &api.intake).await?;
 
         let base = lifecycle.stage("store");
         base.spawn("committer", committer.run(base.stop()));
@@ -185,6 +192,7 @@ impl Gateway {
         };
         members.join(&joined, &clock).await;
         live::dial(&doors, &api, &outgoing, &members.share);
+        mail.open(&doors);
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,
@@ -333,6 +341,7 @@ impl Parts<'_> {
             Some(_) => intake.that_signs(),
             None => intake,
         };
+        let intake = mail::door(config, intake);
         let (express, offers) = Express::channel();
         match !self.store.is_shared() || self.goes_early() {
             true => (intake.with_express(express), offers),
@@ -427,6 +436,7 @@ impl Parts<'_> {
             audit: credentials.audit.clone(),
             guesses: credentials.guesses.clone(),
             tiers: credentials.tiers.clone(),
+            link_life: config.smtp.link_life,
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) use files::{
 };
 pub(super) use issuers::{AlgorithmName, ClaimText, ExactUrl};
 pub(super) use names::{
-    Agent, AgentRef, DomainName, Listener, NameServer, Network, SelectorName, Url,
+    Agent, AgentRef, DomainName, Listener, MailListener, NameServer, Network, SelectorName, Url,
 };
 pub(super) use schemas::{Registries, SchemaFolder, Unknown};
 pub use schemas::{RegistryEntry, UnknownSchemas};

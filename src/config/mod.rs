@@ -45,6 +45,7 @@ mod secret;
 mod secrets;
 mod section;
 mod signing;
+mod smtp;
 mod store;
 mod template;
 mod tls;
@@ -81,6 +82,7 @@ pub use schemas::Schemas;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use signing::Signing;
+pub use smtp::Smtp;
 pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
@@ -96,7 +98,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 25] = [
+const SECTIONS: [&Section; 26] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -118,6 +120,7 @@ const SECTIONS: [&Section; 25] = [
     &Retry::TABLE,
     &Live::TABLE,
     &Limits::TABLE,
+    &Smtp::TABLE,
     &Retention::TABLE,
     &Alerts::TABLE,
     &Log::TABLE,
@@ -167,6 +170,8 @@ pub struct Config {
     pub live: Live,
     /// How much of everything.
     pub limits: Limits,
+    /// How mail is taken.
+    pub smtp: Smtp,
     /// How long what is over is kept.
     pub retention: Retention,
     /// When it says that it is behind.
@@ -222,13 +227,13 @@ impl Config {
         let delivery = Delivery::read(reading);
         let live = Live::read(reading);
         let limits = Limits::read(reading);
+        let smtp = Smtp::read(reading);
         let retention = Retention::read(reading);
         let alerts = Alerts::read(reading);
         let log = Log::read(reading);
         let features = Features::read(reading);
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
-            check_proxies(listen, reading);
         }
         if let Some(tls) = &tls {
             tls.check(reading);
@@ -241,6 +246,7 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        check_mail(listen.as_ref(), &names, reading);
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
         }
@@ -271,6 +277,7 @@ impl Config {
             delivery: delivery?,
             live: live?,
             limits: limits?,
+            smtp: smtp?,
             retention: retention?,
             alerts: alerts?,
             log: log?,
@@ -331,10 +338,12 @@ fn resolve(
 }
 
 fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
+    check_proxies(listen, reading);
     let taken = [
         ("https", Some(listen.https)),
         ("admin", listen.admin),
         ("ops", listen.ops),
+        ("smtp", listen.smtp),
     ];
     for (index, (name, address)) in taken.iter().enumerate() {
         let earlier = taken[..index]
@@ -344,6 +353,14 @@ fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
             let text = format!("\"{address}\" is taken by listen.{other}; use another port");
             reading.fault_of(&format!("listen.{name}"), text);
         }
+    }
+}
+
+/// Mail about the server needs somebody who reads it.
+fn check_mail(listen: Option<&Listen>, names: &Names, reading: &mut Reading<'_>) {
+    if listen.is_some_and(|listen| listen.smtp.is_some()) && names.postmaster.is_none() {
+        let text = "needs postmaster: name the agent that gets mail about this server";
+        reading.fault_of("listen.smtp", text.to_owned());
     }
 }
 

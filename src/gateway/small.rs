@@ -1,13 +1,9 @@
 //! Small parts of a gateway, from their configuration.
 
-use std::path::PathBuf;
-
-use super::StartError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoint::http::rate::AddressRate;
-use crate::store::{SealFault, Sealer, Space};
-use crate::telemetry::Metrics;
+use crate::store::{SealFault, Sealer};
 
 /// How many requests one address may make.
 pub(super) fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
@@ -22,18 +18,4 @@ pub(super) fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
         Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
     };
     secrets.map(sealer).transpose()
-}
-
-/// The watch over the disk of the database.
-pub(super) fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let file = config.store.database.file();
-    let folder = file.map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    });
-    let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
-        folder: folder.unwrap_or_default(),
-        cause,
-    })
 }

@@ -43,6 +43,7 @@ impl Intake {
             envelope,
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         };
         if leaves {
             self.pass(&mut acceptance).await?;
@@ -136,6 +137,7 @@ impl Intake {
             }],
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         };
         self.check_schema(&mut acceptance).await?;
         if let Some(admission) = &self.admission {

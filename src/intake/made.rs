@@ -29,7 +29,7 @@ impl Intake {
     pub async fn judge_made(&self, made: Made) -> Result<Acceptance, Refusal> {
         let envelope = self.made(made)?;
         let is_reply = envelope.origin == Origin::Reply;
-        let mut acceptance = self.judge(envelope).await?;
+        let mut acceptance = self.judge(envelope, None).await?;
         // A reply is an agent's word; a notice of ours is not up to policies.
         if is_reply {
             self.pass(&mut acceptance).await?;

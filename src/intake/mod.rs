@@ -13,6 +13,7 @@ mod express;
 mod identities;
 mod list;
 mod made;
+mod mail;
 mod making;
 mod receipt;
 mod recipients;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
+pub use mail::{Admitted, MailDoor, Noting, Posted, ReturnPaths};
 pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::LocalNames;
 pub use refusal::Refusal;
@@ -94,6 +96,7 @@ pub struct Intake {
     path: DeliveryPath,
     express: Option<Express>,
     admission: Option<Admission>,
+    mail: Option<Arc<MailDoor>>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -132,6 +135,7 @@ impl Intake {
             path: DeliveryPath::Durable,
             express: None,
             admission: None,
+            mail: None,
             clock,
             metrics,
         }
@@ -208,7 +212,7 @@ impl Intake {
         let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
-        let mut acceptance = self.judge(envelope).await?;
+        let mut acceptance = self.judge(envelope, None).await?;
         if let Some(rates) = &self.rates {
             match origin {
                 Origin::Submission => {
@@ -296,8 +300,12 @@ impl Intake {
         envelope.verification = verification;
     }
 
-    /// What is to become of a message: writes nothing.
-    async fn judge(&self, mut envelope: Envelope) -> Result<Acceptance, Refusal> {
+    /// What is to become of a message, for all its recipients or only for some: writes nothing.
+    async fn judge(
+        &self,
+        mut envelope: Envelope,
+        only: Option<&[Address]>,
+    ) -> Result<Acceptance, Refusal> {
         let now = envelope.received_at;
         let expires = envelope.message.expires();
         if expires.is_some_and(|expires| expires <= now) {
@@ -310,7 +318,8 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::LoopDetected));
         }
         envelope.answers = self.answered(&envelope.message).await?;
-        let recipients = self.plan(&envelope, envelope.message.recipients()).await?;
+        let to = only.unwrap_or(envelope.message.recipients());
+        let recipients = self.plan(&envelope, to).await?;
         if let Err(refusal) = refuse_if_none_is_left(&recipients) {
             return Err(Box::pin(self.with_alternatives(refusal, &envelope.message)).await);
         }
@@ -319,6 +328,7 @@ impl Intake {
             recipients,
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         })
     }
 
@@ -408,20 +418,16 @@ impl Intake {
     }
 
     /// What is to become of each recipient.
-    async fn plan(
-        &self,
-        envelope: &Envelope,
-        recipients: &[Address],
-    ) -> Result<Vec<Planned>, Refusal> {
+    async fn plan(&self, envelope: &Envelope, to: &[Address]) -> Result<Vec<Planned>, Refusal> {
         let give_up_at = self.latest(envelope);
         let mut identities = Identities::new(envelope, &self.clock);
-        let mut planned = Vec::with_capacity(recipients.len());
-        for address in recipients {
+        let mut planned = Vec::with_capacity(to.len());
+        for address in to {
             let plan = self
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)
                 .await?;
-            let plan = identities.give(plan, address);
+            let plan = identities.give(self.onward(plan, address, give_up_at), address);
             planned.push(Planned {
                 address: address.clone(),
                 plan,

@@ -16,7 +16,7 @@ pub struct LocalNames {
     pub domains: HashSet<Domain>,
     /// Who reads mail to `postmaster`.
     pub postmaster: Option<Address>,
-    /// Who reads mail to `abuse`.
+    /// Who reads mail to `abuse`; the same as `postmaster` where nobody is named.
     pub abuse: Option<Address>,
     /// Who reads mail to unknown agents.
     pub catch_all: Option<Address>,
@@ -40,7 +40,7 @@ impl LocalNames {
     ) -> Result<Option<Arc<Agent>>, StoreError> {
         let stand_in = match address.local().to_ascii_lowercase().as_str() {
             "postmaster" => self.postmaster.as_ref(),
-            "abuse" => self.abuse.as_ref(),
+            "abuse" => self.abuse.as_ref().or(self.postmaster.as_ref()),
             local if is_reserved(local) => None,
             _ => return self.registered(store, address).await,
         };

@@ -123,6 +123,7 @@ impl Intake {
     fn directions(&self, origin: Origin, planned: &Planned) -> Directions {
         let taken = match origin {
             Origin::Peer => Direction::Inbound,
+            Origin::Mail => Direction::BridgeIn,
             _ => Direction::Submission,
         };
         match self.is_local(planned.address.domain()) {

@@ -44,6 +44,8 @@ pub struct Acceptance {
     pub reserved: Option<i64>,
     /// Its place among those in flight, until it is written or refused.
     pub place: Option<Place>,
+    /// Complete contents that it refers to: they are its own from the commit on.
+    pub blobs: Vec<String>,
 }
 
 /// One recipient and what was judged of it.

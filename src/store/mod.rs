@@ -70,7 +70,7 @@ pub use agents::{
 };
 pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
-pub use blobs::{Blob, BlobMeta};
+pub use blobs::{Blob, BlobMeta, part_id, raw_mail_id};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
 pub use control::{QueueFilter, QueueState, QueuedDelivery};

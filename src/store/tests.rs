@@ -42,6 +42,7 @@ macro_rules! both {
 }
 
 mod audit;
+mod blobs;
 mod dead_letters;
 mod memory;
 mod postgres;
@@ -187,6 +188,7 @@ impl Bench {
                 recipients,
                 reserved: None,
                 place: None,
+                blobs: Vec::new(),
             })
             .await
             .unwrap()
@@ -298,6 +300,7 @@ async fn many_at_once_keep_positions_without_gaps(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        blobs: Vec::new(),
                     })
                     .await
                     .unwrap()
@@ -332,6 +335,7 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts(home: Home) {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        blobs: Vec::new(),
     };
     assert_eq!(bench.store.accept(other).await.unwrap(), Decision::Conflict);
     let more = vec![to_inbox("bob@a.test", bob), to_inbox("eve@a.test", eve)];
@@ -364,6 +368,7 @@ async fn equal_keys_in_one_batch_are_one_message(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        blobs: Vec::new(),
                     })
                     .await
                     .unwrap()

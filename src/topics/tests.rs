@@ -329,6 +329,7 @@ impl World {
             }],
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         };
         let decision = self.store.accept(acceptance).await.unwrap();
         assert!(matches!(decision, Decision::Taken { .. }));

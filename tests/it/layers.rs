@@ -17,7 +17,7 @@ const LAYERS: [(&str, &str); 18] = [
     ("workflow", "store"),
     ("task", "store"),
     ("auth", "store discovery"),
-    ("intake", "store policy schema auth workflow task"),
+    ("intake", "store policy schema auth mime workflow task"),
     ("transport", "store discovery mime"),
     ("live", "store intake"),
     ("topics", "store policy auth intake"),

@@ -13,6 +13,8 @@ mod groups;
 mod issuers;
 mod judgement;
 mod layers;
+mod mail_check;
+mod mail_in;
 mod overload;
 mod policies;
 mod quickstart;

@@ -5,6 +5,7 @@ mod admit;
 mod agent_cursor;
 mod auth;
 mod batch;
+mod blobs;
 mod capabilities;
 mod cursor;
 mod discovery;
@@ -29,6 +30,7 @@ mod websocket;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use ipnet::IpNet;
@@ -104,6 +106,8 @@ pub struct Api {
     pub guesses: Guesses,
     /// The names of the sets of limits that a key can have.
     pub tiers: Arc<[String]>,
+    /// How long a link to a file works.
+    pub link_life: Duration,
 }
 
 /// What handlers get: a handle that is cheap to pass on.

@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
 use super::{
-    Shared, admin, auth, batch, capabilities, discovery, inbox, messages, stream, topics, trace,
-    websocket,
+    Shared, admin, auth, batch, blobs, capabilities, discovery, inbox, messages, stream, topics,
+    trace, websocket,
 };
 use crate::auth::{Access, Permission};
 
@@ -167,6 +167,8 @@ fn open(routes: Routes) -> Routes {
             inbox::acknowledge,
         )
         .get("/v1/ws", Own, websocket::open)
+        .get("/v1/blobs/{id}", Own, blobs::show)
+        .post("/v1/blobs/{id}/links", Agent(Receive), blobs::link)
         .get("/v1/discovery/agents", Public, discovery::all)
         .get(
             "/v1/discovery/agents/{domain}",

@@ -10,7 +10,7 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
 use crate::store::sql::{Connection, Insert, Statement, Value};
-use crate::store::{id_hash, party_hash, settled};
+use crate::store::{blobs, id_hash, party_hash, settled};
 
 /// The rows of a batch, by table.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub(super) struct Rows {
     settled: Vec<Vec<Value>>,
     aliases: Vec<Vec<Value>>,
     raised: Vec<(i64, i64, Vec<u8>)>,
+    claimed: Vec<(i64, String)>,
     pub(super) topics: Vec<Topic>,
 }
 
@@ -49,6 +50,8 @@ impl Rows {
         if let Some(id) = &envelope.answers {
             self.topics.push(Topic::Answer(id_hash(id.as_str())));
         }
+        let blobs = job.acceptance.blobs.iter();
+        self.claimed.extend(blobs.map(|id| (mid, id.clone())));
     }
 
     pub(super) fn inbox(
@@ -153,6 +156,9 @@ impl Rows {
                     .bind(notes)
                     .bind(mid);
             tx.tell(update).await?;
+        }
+        for (mid, id) in self.claimed {
+            tx.run(blobs::claim(mid, &id)).await?;
         }
         tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers, body)", self.messages))
         .await?;

@@ -71,6 +71,7 @@ async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
                 recipients: vec![to_inbox("bob@a.test", bob)],
                 reserved: None,
                 place: None,
+                blobs: Vec::new(),
             };
             let accepting = bench.store.begin_accept(acceptance).await.unwrap();
             under_way.push(accepting);
@@ -162,6 +163,7 @@ async fn before_the_keys_are_read_any_may_be_known_and_none_is_forgotten() {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        blobs: Vec::new(),
     };
     let mut other = known.clone();
     other.idempotency_key = IdempotencyKey::parse("other").unwrap();

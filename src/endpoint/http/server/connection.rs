@@ -23,10 +23,11 @@ use tower::Service;
 
 use super::activity::{Activity, Answer, Heads, Quiet, Watched};
 use super::runtime::{ClockTimer, Tracked};
-use super::seats::Seat;
 use super::upgrade::{Lent, Upgrade};
-use super::{Connection, ServerOptions, forwarded, proxy_protocol};
+use super::{Connection, ServerOptions, forwarded};
 use crate::clock::Clock;
+use crate::endpoint::proxy_protocol;
+use crate::endpoint::seats::Seat;
 use crate::telemetry::{Metrics, RefusedConnection};
 
 /// After our last byte, the client's are still taken for so long and so far: closing at once would

@@ -22,9 +22,7 @@ mod body;
 mod connection;
 mod forwarded;
 mod listener;
-mod proxy_protocol;
 mod runtime;
-mod seats;
 mod upgrade;
 
 #[cfg(test)]
