@@ -5,6 +5,7 @@
 mod audit;
 mod crash;
 mod credentials;
+mod crowd;
 mod daemon;
 mod doctor;
 mod failing_disk;
