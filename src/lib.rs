@@ -31,6 +31,7 @@ pub mod tls;
 pub mod store;
 
 pub mod discovery;
+pub mod mime;
 pub mod policy;
 pub mod schema;
 
