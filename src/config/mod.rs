@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod bridge;
 mod database;
 mod delivery;
 mod dns;
@@ -53,6 +54,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use bridge::{Bridge, Bridging, Dkim, Smarthost};
 pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
@@ -60,7 +62,10 @@ pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
 pub use issuers::Issuer;
-pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
+pub use kind::{
+    DeliveryPath, LogFormat, MailFace, MailServer, MailTls, RegistryEntry, SmarthostTls,
+    UnknownSchemas,
+};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::Log;
@@ -92,7 +97,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 23] = [
+const SECTIONS: [&Section; 26] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -112,6 +117,9 @@ const SECTIONS: [&Section; 23] = [
     &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
+    &Bridge::TABLE,
+    &Smarthost::TABLE,
+    &Dkim::TABLE,
     &Limits::TABLE,
     &Retention::TABLE,
     &Log::TABLE,
@@ -157,6 +165,8 @@ pub struct Config {
     pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
+    /// Mail to people.
+    pub bridge: Option<Bridging>,
     /// How much of everything.
     pub limits: Limits,
     /// How long what is over is kept.
@@ -222,6 +232,7 @@ impl Config {
         };
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
+        let bridge = bridge::read(reading);
         let limits = Limits::read(reading);
         let retention = Retention::read(reading);
         let log = Log::read(reading);
@@ -241,6 +252,10 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        if let Some(Some(bridge)) = &bridge {
+            let seals = !matches!(secrets, Some(None));
+            bridge.check(&names.domains, seals, reading);
+        }
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
         }
@@ -269,6 +284,7 @@ impl Config {
             policies: policies?,
             schemas: schemas?,
             delivery: delivery?,
+            bridge: bridge?,
             limits: limits?,
             retention: retention?,
             log: log?,
