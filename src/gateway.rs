@@ -1,5 +1,6 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod bridge;
 mod credentials;
 mod listeners;
 mod members;
@@ -306,6 +307,7 @@ impl Parts<'_> {
             postmaster: self.config.postmaster.clone(),
             abuse: self.config.abuse.clone(),
             catch_all: self.config.catch_all.clone(),
+            people: bridge::people(self.config),
         })
     }
 
@@ -384,10 +386,12 @@ impl Parts<'_> {
                 window: config.limits.queue_window,
                 concurrency: config.delivery.concurrency,
                 to_gateways: config.delivery.gateway_concurrency,
+                to_mail: bridge::concurrency(config),
             },
             bounces: NonZeroU32::new(count(config.limits.bounces)).unwrap_or(NonZeroU32::MIN),
             delay_notice: config.delivery.delay_notice,
             rates: rates.collect(),
+            mail_rate: bridge::rate(config),
             domain: config.domains[0].clone(),
         };
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);

@@ -23,6 +23,7 @@ use crate::transport::webhook::WebhookTransport;
 use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 use super::StartError;
+use super::bridge::BridgeWay;
 
 /// What connections to others are made of.
 pub(super) struct Outgoing {
@@ -32,6 +33,7 @@ pub(super) struct Outgoing {
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
     oidc: GuardedClient,
+    bridge: Option<BridgeWay>,
 }
 
 impl Outgoing {
@@ -65,7 +67,16 @@ impl Outgoing {
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
         let allowed = AddressFilter::allowing(&config.net.allow.oidc);
         let oidc = making.client(allowed, None, None, Kind::Oidc)?;
+        let bridge = match &config.bridge {
+            Some(bridging) => {
+                let allowed = AddressFilter::allowing(&config.net.allow.smtp);
+                let policies = making.client(allowed, None, None, Kind::MailPolicies)?;
+                Some(BridgeWay::new(config, bridging, (&resolver, clock), policies)?)
+            }
+            None => None,
+        };
         Ok(Self {
+            bridge,
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
@@ -134,9 +145,15 @@ impl Outgoing {
         if let Some(signing) = &self.signing {
             peer = peer.with_signing(signing.clone());
         }
+        let bridge = self.bridge.as_ref().zip(sealer.clone());
+        let mail = bridge.map(|(way, sealer)| {
+            let discovery = self.discovery.clone();
+            Arc::new(way.transport((store, clock), discovery, sealer))
+        });
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
         Transports {
+            mail,
             peer: Arc::new(peer),
             webhook: Arc::new(webhook),
         }
@@ -160,6 +177,7 @@ enum Kind {
     Webhook,
     Schemas,
     Oidc,
+    MailPolicies,
 }
 
 struct Making<'a> {
@@ -206,6 +224,7 @@ impl Making<'_> {
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
             Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
+            Kind::MailPolicies => (TlsVersions::From12, Plain::Refused, None, "mta-sts"),
         };
         let client = GuardedClient::new(GuardOptions {
             resolver: self.resolver.clone(),

@@ -16,6 +16,7 @@ mod making;
 mod receipt;
 mod recipients;
 mod refusal;
+mod returned;
 mod verdict;
 
 use std::net::IpAddr;
@@ -29,8 +30,9 @@ use uuid::Uuid;
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
 pub use receipt::{Receipt, Received, Signing, Taken};
-pub use recipients::LocalNames;
+pub use recipients::{LocalNames, People};
 pub use refusal::Refusal;
+pub use returned::{Heard, Returned};
 
 use crate::admission::{Admission, Class, Entry};
 use crate::auth::audit::Audit;

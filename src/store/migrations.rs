@@ -43,6 +43,11 @@ const SQLITE: &[Embedded] = &[
         "credentials",
         include_str!("../../migrations/sqlite/0007_credentials.sql"),
     ),
+    (
+        11,
+        "bridge",
+        include_str!("../../migrations/sqlite/0011_bridge.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -65,6 +70,11 @@ const POSTGRES: &[Embedded] = &[
         4,
         "credentials",
         include_str!("../../migrations/postgres/0004_credentials.sql"),
+    ),
+    (
+        8,
+        "bridge",
+        include_str!("../../migrations/postgres/0008_bridge.sql"),
     ),
 ];
 

@@ -35,7 +35,10 @@ mod notices;
 mod open;
 mod postgres;
 mod resealing;
+mod redirect;
 mod retention;
+mod return_path;
+mod returned;
 mod schemas;
 mod seal;
 mod settle;
@@ -45,6 +48,7 @@ mod space;
 mod sql;
 mod staff;
 mod steps;
+mod suppressions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_keys;
@@ -83,7 +87,10 @@ pub use notices::Messenger;
 pub use open::{StoreLock, StoreOptions, open};
 pub use postgres::inspect;
 pub use resealing::{SealedAgent, Seals, count_seals};
+pub use redirect::Redirection;
 pub use retention::{RetentionRules, Swept};
+pub use return_path::ReturnPath;
+pub use returned::{MailFailure, Sent};
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
 pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
@@ -91,6 +98,7 @@ pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shar
 pub use space::Space;
 pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
+pub use suppressions::{Because, Suppression};
 pub use token_keys::TokenKey;
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 

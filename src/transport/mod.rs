@@ -5,7 +5,10 @@
 //! queue's matter. What is unknown defers, it never fails.
 
 mod after;
+mod behind;
+mod mail;
 mod peer;
+mod text;
 pub mod webhook;
 
 use std::fmt;
@@ -18,6 +21,10 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
+pub use mail::{
+    Login, MailSettings, MailSigner, MailTools, MailTransport, Passed, SignFault,
+    SmarthostSettings,
+};
 pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 /// One peer or target with its limits.
@@ -27,25 +34,28 @@ pub enum Destination {
     Peer(Domain),
     /// The webhook of the local agent with this number.
     Agent(i64),
+    /// The mail of a domain: people, or a gateway behind a bridge.
+    Mail(Domain),
 }
 
 impl Destination {
-    /// Reads the form kept in the database: `domain:example.org`, `agent:7`.
+    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `mail:example.org`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("domain", domain) => Domain::parse(domain).ok().map(Self::Peer),
             ("agent", number) => number.parse().ok().map(Self::Agent),
+            ("mail", domain) => Domain::parse(domain).ok().map(Self::Mail),
             _ => None,
         }
     }
 
-    /// The foreign domain, if it is one.
+    /// The domain whose gateway it is, if it is one.
     #[must_use]
     pub const fn domain(&self) -> Option<&Domain> {
         match self {
             Self::Peer(domain) => Some(domain),
-            Self::Agent(_) => None,
+            Self::Agent(_) | Self::Mail(_) => None,
         }
     }
 
@@ -55,6 +65,7 @@ impl Destination {
         match self {
             Self::Peer(_) => "peer",
             Self::Agent(_) => "webhook",
+            Self::Mail(_) => "mail",
         }
     }
 }
@@ -64,6 +75,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Peer(domain) => write!(f, "domain:{domain}"),
             Self::Agent(number) => write!(f, "agent:{number}"),
+            Self::Mail(domain) => write!(f, "mail:{domain}"),
         }
     }
 }

@@ -162,6 +162,7 @@ impl Gateway {
             transports: Transports {
                 peer: self.loopback.clone(),
                 webhook: self.loopback.clone(),
+                mail: None,
             },
             clock,
             metrics,
@@ -303,10 +304,12 @@ fn rules() -> Result<QueueRules> {
             window: 50_000,
             concurrency: 4,
             to_gateways: 4,
+            to_mail: 2,
         },
         bounces: NonZeroU32::MIN,
         delay_notice: None,
         rates: Vec::new(),
+        mail_rate: None,
         domain: domain()?,
     })
 }

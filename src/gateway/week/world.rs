@@ -92,6 +92,7 @@ impl World {
             transports: Transports {
                 peer: ways.clone(),
                 webhook: ways,
+                mail: None,
             },
             clock: clock.clone(),
             metrics,
@@ -217,10 +218,12 @@ fn queue_rules() -> QueueRules {
             window: 64,
             concurrency: 4,
             to_gateways: 4,
+            to_mail: 2,
         },
         bounces: NonZeroU32::new(100).unwrap(),
         delay_notice: None,
         rates: Vec::new(),
+        mail_rate: None,
         domain: Domain::parse("a.test").unwrap(),
     }
 }
