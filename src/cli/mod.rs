@@ -23,6 +23,7 @@ use crate::schema::OpenFault;
 
 mod agent;
 mod audit;
+mod bridge;
 mod check;
 mod client;
 mod completions;
@@ -71,6 +72,7 @@ enum Command {
     Send(Box<mail::SendCommand>),
     Inbox(mail::InboxCommand),
     Message(message::MessageCommand),
+    Mail(bridge::MailCommand),
     Queue(queue::QueueCommand),
     DeadLetter(dead_letter::DeadLetterCommand),
     Policy(policy::PolicyCommand),
@@ -102,6 +104,7 @@ impl Command {
             Self::Send(command) => wait_for(command.run()),
             Self::Inbox(command) => wait_for(command.run()),
             Self::Message(command) => wait_for(command.run()),
+            Self::Mail(command) => command.run(),
             Self::Queue(command) => wait_for(command.run()),
             Self::DeadLetter(command) => wait_for(command.run()),
             Self::Policy(command) => command.run(),

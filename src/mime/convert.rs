@@ -1,11 +1,18 @@
 //! A mail as an AMTP message: made of it, or taken out of it.
 
-use crate::protocol::{Address, Domain, IdempotencyKey, Limits, Message, MessageId, Timestamp};
+use crate::protocol::json::write_string;
+use crate::protocol::wire::Body;
+use crate::protocol::{
+    Address, Domain, IdempotencyKey, Limits, Message, MessageId, Profile, SchemaId, Timestamp,
+};
 
-use super::mail::{Mail, Part};
+use super::mail::{AutoKind, Mail, Mailbox, Part, PartKind};
 
 /// The schema of the messages that [`compose`] makes.
 pub const EMAIL_SCHEMA: &str = "agntcy:email.message.v1";
+
+/// The longest subject of a message, in bytes.
+const SUBJECT: usize = 998;
 
 /// A file of a mail that was stored, as the message names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +78,135 @@ pub enum RebuildFault {
 /// The AMTP message that a mail is: JSON with the schema [`EMAIL_SCHEMA`].
 #[must_use]
 pub fn compose(mail: &Mail, composition: &Composition<'_>) -> Vec<u8> {
-    let _ = (mail, composition);
-    Vec::new()
+    let mut body = Body::with_capacity(1_024);
+    body.string("version", "1.0");
+    body.string("message_id", composition.message_id.as_str());
+    body.string("idempotency_key", composition.idempotency_key.as_str());
+    body.string("timestamp", &composition.received_at.to_string());
+    body.string("sender", composition.sender.as_str());
+    body.addresses("recipients", composition.recipients);
+    if let Some(subject) = &mail.subject {
+        body.string("subject", within(subject, SUBJECT));
+    }
+    body.string("schema", EMAIL_SCHEMA);
+    if let Some(id) = composition.in_reply_to {
+        body.string("in_reply_to", id.as_str());
+    }
+    body.member("headers", &headers(mail, composition));
+    body.member("payload", &payload(mail));
+    if !composition.files.is_empty() {
+        let files = composition.files.iter().map(attachment);
+        body.member("attachments", &array(files));
+    }
+    body.finish()
+}
+
+fn headers(mail: &Mail, composition: &Composition<'_>) -> String {
+    let mut headers = Body::with_capacity(64);
+    headers.member("x-amtp-hops", &composition.hops.to_string());
+    if mail.auto != AutoKind::No {
+        headers.string("x-amtp-auto", mail.auto.as_str());
+    }
+    if let [answer] = mail.reply_to.as_slice()
+        && let Some(address) = &answer.address
+    {
+        headers.string("reply-to", address.as_str());
+    }
+    text(headers)
+}
+
+fn payload(mail: &Mail) -> String {
+    let mut payload = Body::with_capacity(1_024);
+    payload.string("text", mail.text.as_deref().unwrap_or_default());
+    for (name, value) in [("html", &mail.html), ("quoted", &mail.quoted)] {
+        if let Some(value) = value {
+            payload.string(name, value);
+        }
+    }
+    if let Some(from) = &mail.from {
+        payload.string("from", &from.written);
+        if let Some(name) = &from.name {
+            payload.string("from_name", name);
+        }
+    }
+    payload.member("to", &mailboxes(&mail.to));
+    for (name, list) in [("cc", &mail.cc), ("reply_to", &mail.reply_to)] {
+        if !list.is_empty() {
+            payload.member(name, &mailboxes(list));
+        }
+    }
+    payload.string("subject", mail.subject.as_deref().unwrap_or_default());
+    if let Some(date) = mail.date {
+        payload.string("date", &date.to_string());
+    }
+    if let Some(id) = &mail.message_id {
+        payload.string("message_id", id);
+    }
+    for (name, ids) in [
+        ("in_reply_to", &mail.in_reply_to),
+        ("references", &mail.references),
+    ] {
+        if !ids.is_empty() {
+            payload.member(name, &array(ids.iter().map(|id| string(id))));
+        }
+    }
+    if mail.auto != AutoKind::No {
+        payload.string("auto", mail.auto.as_str());
+    }
+    let is_special = |part: &Part| part.kind != PartKind::File || part.content_id.is_some();
+    if mail.attachments.iter().any(is_special) {
+        payload.member("files", &array(mail.attachments.iter().map(file)));
+    }
+    text(payload)
+}
+
+fn mailboxes(list: &[Mailbox]) -> String {
+    let written = list.iter().filter(|it| !it.written.is_empty());
+    array(written.map(|it| string(&it.written)))
+}
+
+/// What an attachment of the message is in the mail.
+fn file(part: &Part) -> String {
+    let mut file = Body::with_capacity(128);
+    file.string("filename", &part.name);
+    file.string("kind", part.kind.as_str());
+    if let Some(id) = &part.content_id {
+        file.string("content_id", id);
+    }
+    text(file)
+}
+
+fn attachment(file: &FileReference<'_>) -> String {
+    let mut attachment = Body::with_capacity(256);
+    attachment.string("filename", &file.part.name);
+    attachment.string("content_type", &file.part.content_type);
+    attachment.member("size", &file.part.bytes.len().to_string());
+    attachment.string("hash", &file.part.hash());
+    attachment.string("url", file.url);
+    text(attachment)
+}
+
+fn string(text: &str) -> String {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    write_string(text, &mut json);
+    String::from_utf8(json).expect("built from strings")
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
+}
+
+fn text(object: Body) -> String {
+    String::from_utf8(object.finish()).expect("built from strings")
+}
+
+/// The first bytes of a text, in whole characters.
+fn within(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// The message that another bridge put into a mail, as it was.
@@ -81,6 +215,33 @@ pub fn compose(mail: &Mail, composition: &Composition<'_>) -> Vec<u8> {
 /// There is none, or it does not agree with what was authenticated, with the header fields or with
 /// the recipients of the mail. The mail is then to be taken as any other.
 pub fn rebuild(mail: &Mail, agreement: &Agreement<'_>) -> Result<Message, RebuildFault> {
-    let _ = (mail, agreement);
-    Err(RebuildFault::Absent)
+    let part = mail.amtp.as_ref().ok_or(RebuildFault::Absent)?;
+    let (Some(said_id), Some(said_sender)) = (&part.message_id, &part.sender) else {
+        return Err(RebuildFault::Absent);
+    };
+    let message = Message::parse(part.json.clone(), Profile::Relay, agreement.limits)
+        .map_err(|fault| RebuildFault::Message(fault.to_string()))?;
+    let is_authenticated = |address: &Address| address.domain() == agreement.authenticated;
+    if !mail.author().is_some_and(is_authenticated) || !is_authenticated(message.sender()) {
+        let domain = agreement.authenticated.clone();
+        return Err(RebuildFault::Sender(domain));
+    }
+    if message.message_id().map(MessageId::as_str) != Some(said_id) {
+        return Err(RebuildFault::Header("X-AMTP-Message-ID"));
+    }
+    if Address::parse(said_sender).as_ref() != Ok(message.sender()) {
+        return Err(RebuildFault::Header("X-AMTP-Sender"));
+    }
+    let said_schema = part.schema.as_deref().filter(|schema| !schema.is_empty());
+    if said_schema != message.schema().map(SchemaId::as_str) {
+        return Err(RebuildFault::Header("X-AMTP-Schema"));
+    }
+    let is_stranger = |recipient: &&Address| !message.recipients().contains(recipient);
+    if let Some(stranger) = agreement.recipients.iter().find(is_stranger) {
+        return Err(RebuildFault::Recipient(stranger.clone()));
+    }
+    Ok(message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! A mail that was read: what its header fields say, its text, its files, and the signs of machines.
 
+use bytes::Bytes;
+
 use crate::protocol::{Address, Domain, Timestamp};
 
 use super::mapping::read_message_id;
@@ -11,7 +13,7 @@ pub struct MailLimits {
     pub size: usize,
     /// The largest header of the mail or of a part, in bytes.
     pub header: usize,
-    /// The most parts, counting multiparts and what lies inside nested messages.
+    /// The most parts, counting multiparts. A nested mail is one part.
     pub parts: usize,
     /// How deep parts may lie inside one another.
     pub depth: usize,
@@ -98,10 +100,19 @@ pub struct Part {
     pub kind: PartKind,
     /// The `Content-ID` without angle brackets.
     pub content_id: Option<String>,
-    /// The content. Of an unreadable transfer encoding the encoded text.
-    pub bytes: Vec<u8>,
+    /// The content. Of an unknown transfer encoding the encoded text.
+    pub bytes: Bytes,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
+}
+
+impl Part {
+    /// The hash as a message writes it: `sha256:` and hex digits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let digits = self.sha256.iter().map(|byte| format!("{byte:02x}"));
+        format!("sha256:{}", digits.collect::<String>())
+    }
 }
 
 impl std::fmt::Debug for Part {
@@ -186,7 +197,7 @@ pub struct ReportedRecipient {
     pub diagnostic: Option<String>,
 }
 
-/// A delivery report (RFC 3464, or the words of an old mailer). A claim of whoever sent it.
+/// A delivery report (RFC 3464). A claim of whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryReport {
     /// The server that reports.
@@ -215,14 +226,19 @@ pub struct Complaint {
 /// What a bridge put into a mail beside the text for people. Anybody can write this.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AmtpPart {
-    /// The bytes of `message.amtp.json`.
-    pub json: Vec<u8>,
+    /// The bytes of `message.amtp.json`, which is among the attachments too.
+    pub json: Bytes,
     /// `X-AMTP-Message-ID`.
     pub message_id: Option<String>,
     /// `X-AMTP-Sender`.
     pub sender: Option<String>,
     /// `X-AMTP-Schema`.
     pub schema: Option<String>,
+}
+
+impl AmtpPart {
+    /// The name of the file.
+    pub const FILE_NAME: &str = "message.amtp.json";
 }
 
 impl std::fmt::Debug for AmtpPart {
@@ -286,7 +302,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The domain of the author; `None` unless there is exactly one author whom AMTP can name.
+    /// The author; `None` unless there is exactly one author whom AMTP can name.
     #[must_use]
     pub fn author(&self) -> Option<&Address> {
         let from = self.from.as_ref().filter(|_| self.from_count == 1)?;
