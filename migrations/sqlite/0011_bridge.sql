@@ -7,4 +7,3 @@ CREATE TABLE mail_suppressions (
     since   INTEGER NOT NULL,
     mid     INTEGER
 );
-CREATE INDEX mail_suppressions_by_time ON mail_suppressions (since, address);

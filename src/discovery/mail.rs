@@ -91,10 +91,14 @@ impl StsPolicy {
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        self.hosts.iter().any(|pattern| match pattern.strip_prefix("*.") {
-            Some(rest) => host.split_once('.').is_some_and(|(_, parent)| parent == rest),
-            None => *pattern == host,
-        })
+        self.hosts
+            .iter()
+            .any(|pattern| match pattern.strip_prefix("*.") {
+                Some(rest) => host
+                    .split_once('.')
+                    .is_some_and(|(_, parent)| parent == rest),
+                None => *pattern == host,
+            })
     }
 }
 

@@ -9,7 +9,9 @@ use crate::config::{Bridging, Config, MailFace, MailTls, Smarthost};
 use crate::discovery::{Discovery, MtaSts};
 use crate::intake::People;
 use crate::mime::Face;
-use crate::net::{AddressFilter, FileFault, GuardedClient, MailLineOptions, MailLines, Resolver, Times};
+use crate::net::{
+    AddressFilter, FileFault, GuardedClient, MailLineOptions, MailLines, Resolver, Times,
+};
 use crate::store::{Sealer, Store};
 use crate::transport::{
     Login, MailSettings, MailSigner, MailTools, MailTransport, SmarthostSettings,

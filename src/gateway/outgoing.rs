@@ -71,7 +71,12 @@ impl Outgoing {
             Some(bridging) => {
                 let allowed = AddressFilter::allowing(&config.net.allow.smtp);
                 let policies = making.client(allowed, None, None, Kind::MailPolicies)?;
-                Some(BridgeWay::new(config, bridging, (&resolver, clock), policies)?)
+                Some(BridgeWay::new(
+                    config,
+                    bridging,
+                    (&resolver, clock),
+                    policies,
+                )?)
             }
             None => None,
         };

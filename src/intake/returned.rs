@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use super::{Intake, Made, Refusal};
 use crate::envelope::{Origin, Trust};
-use crate::protocol::{
-    Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId,
-};
+use crate::protocol::{Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId};
 use crate::store::{Acceptance, Because, MailFailure, ReturnPath, Sent};
 
 /// What a mail that came back says.
@@ -47,7 +45,11 @@ impl Intake {
     ///
     /// # Errors
     /// [`Refusal`] when the store cannot take it now: whoever has the mail keeps it and comes again.
-    pub async fn take_returned(&self, path: ReturnPath, heard: &Heard) -> Result<Returned, Refusal> {
+    pub async fn take_returned(
+        &self,
+        path: ReturnPath,
+        heard: &Heard,
+    ) -> Result<Returned, Refusal> {
         if *heard == Heard::Nothing {
             return Ok(Returned::Ignored);
         }
@@ -163,7 +165,9 @@ fn meaning(status: Option<&str>) -> (ErrorCode, bool) {
 /// One line of what was said, at most 400 characters.
 fn words(status: Option<&str>, diagnostic: Option<&str>) -> String {
     let plain = |text: &str| -> String {
-        let shown = text.chars().map(|it| if it.is_control() { ' ' } else { it });
+        let shown = text
+            .chars()
+            .map(|it| if it.is_control() { ' ' } else { it });
         shown.take(380).collect()
     };
     let status = plain(status.unwrap_or("5.0.0"));

@@ -97,7 +97,10 @@ impl MailLines {
                 Err(DnsFault::Nothing { .. }) => return Err(NetFault::NoAddress { host: named() }),
                 Err(fault @ DnsFault::Failed(_)) => {
                     let cause = fault.to_string();
-                    return Err(NetFault::Dns { host: named(), cause });
+                    return Err(NetFault::Dns {
+                        host: named(),
+                        cause,
+                    });
                 }
             },
         };
@@ -166,7 +169,12 @@ impl MailLines {
             MailCertificate::Any => &self.lenient,
         };
         let time = self.options.times.handshake;
-        match self.options.clock.within(time, tls.connect(name, tcp)).await {
+        match self
+            .options
+            .clock
+            .within(time, tls.connect(name, tcp))
+            .await
+        {
             Some(Ok(stream)) => Ok(stream),
             Some(Err(error)) => Err(fault(error.to_string())),
             None => Err(NetFault::TimedOut {

@@ -60,7 +60,8 @@ struct Redirect {
 }
 
 /// What a redirected delivery is read for.
-const KEPT: &str = "mid, recipient, party, lane, shard, priority, attempts, first_at, last_at, flags";
+const KEPT: &str =
+    "mid, recipient, party, lane, shard, priority, attempts, first_at, last_at, flags";
 
 impl Verb for Redirect {
     type Answer = u64;

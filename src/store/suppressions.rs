@@ -94,31 +94,24 @@ impl Store {
         address: &Address,
     ) -> Result<Option<Suppression>, StoreError> {
         let mut reader = self.reader().await?;
-        let statement =
-            Statement::new(format!("{SELECT} WHERE s.address = ?")).bind(address.key());
+        let statement = Statement::new(format!("{SELECT} WHERE s.address = ?")).bind(address.key());
         let row = reader.row(statement).await?;
         Ok(row.map(|row| suppression(&row)).transpose()?)
     }
 
-    /// At most `limit` addresses of the list, the newest first, after the one given.
+    /// At most `limit` addresses of the list that stand behind `after` in the alphabet.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn list_suppressions(
         &self,
-        after: Option<(Timestamp, String)>,
+        after: Option<&Address>,
         limit: usize,
     ) -> Result<Vec<Suppression>, StoreError> {
-        let (since, address) = after.map_or((i64::MAX, String::new()), |(since, address)| {
-            (since.as_millis(), address)
-        });
         let statement = Statement::new(format!(
-            "{SELECT} WHERE s.since < ? OR (s.since = ? AND s.address > ?) \
-             ORDER BY s.since DESC, s.address LIMIT ?"
+            "{SELECT} WHERE s.address > ? ORDER BY s.address LIMIT ?"
         ))
-        .bind(since)
-        .bind(since)
-        .bind(address)
+        .bind(after.map_or_else(String::new, Address::key))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let mut reader = self.reader().await?;
         let rows = reader.rows(statement).await?;
@@ -192,8 +185,8 @@ impl Verb for Release {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
-        let delete = Statement::new("DELETE FROM mail_suppressions WHERE address = ?")
-            .bind(self.0.as_str());
+        let delete =
+            Statement::new("DELETE FROM mail_suppressions WHERE address = ?").bind(self.0.as_str());
         Ok(tx.run(delete).await? > 0)
     }
 }

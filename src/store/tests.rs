@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Acceptance, AgentChange, AgentSettings, Created, Decision, DeliveryMode, Fate, Grant,
-    InboxQuery, KeyMark, ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned,
-    ReadFilter, Replies, RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open,
-    restore, verify,
+    Acceptance, AgentChange, AgentSettings, Created, Decision, Fate, Grant, InboxQuery, KeyMark,
+    ListQuery, Negative, NewAgent, NewKey, OpenError, Party, Plan, Planned, ReadFilter,
+    RetentionRules, Store, StoreLock, StoreOptions, Take, Terms, backup, open, restore, verify,
 };
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl, Secret};
@@ -44,6 +43,7 @@ macro_rules! both {
 
 mod audit;
 mod dead_letters;
+mod mail;
 mod memory;
 mod postgres;
 mod queue;

@@ -27,7 +27,9 @@ use std::collections::HashSet;
 
 use super::behind::Behind;
 use super::text::trouble;
-use super::{Attempted, Carrying, Copy, Destination, Fault, Load, Outcome, Parcel, Transport, Trouble};
+use super::{
+    Attempted, Carrying, Copy, Destination, Fault, Load, Outcome, Parcel, Transport, Trouble,
+};
 use crate::clock::Clock;
 use crate::config::{MailServer, MailTls, Secret, SmarthostTls};
 use crate::discovery::{Discovery, DiscoveryFault, MailRoute, MtaSts};
@@ -338,7 +340,9 @@ impl Transport for MailTransport {
             let words = format!("{to} is no domain that takes mail");
             let trouble = trouble(ErrorCode::InternalError, Fault::Destination, &words);
             let each = |_: &Copy| unsent(Outcome::Deferred(trouble.clone()));
-            let all = parcels.iter().map(|parcel| parcel.copies.iter().map(each).collect());
+            let all = parcels
+                .iter()
+                .map(|parcel| parcel.copies.iter().map(each).collect());
             all.collect()
         })
     }

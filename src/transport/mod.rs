@@ -22,8 +22,7 @@ use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
 pub use mail::{
-    Login, MailSettings, MailSigner, MailTools, MailTransport, Passed, SignFault,
-    SmarthostSettings,
+    Login, MailSettings, MailSigner, MailTools, MailTransport, Passed, SignFault, SmarthostSettings,
 };
 pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 

@@ -15,7 +15,7 @@ use anyhow::Result;
 use hickory_resolver::proto::op::{
     Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
-use hickory_resolver::proto::rr::rdata::{A, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, MX, SOA, TXT};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -57,6 +57,13 @@ impl Zone {
     /// Adds an address.
     pub(super) fn address(&mut self, name: &str, address: Ipv4Addr) {
         self.add(name, RData::A(A(address)));
+    }
+
+    /// Adds the host that takes the mail of a domain.
+    pub(super) fn mail(&mut self, name: &str, host: &str) -> Result<()> {
+        let host = Name::from_ascii(format!("{host}."))?;
+        self.add(name, RData::MX(MX::new(10, host)));
+        Ok(())
     }
 
     fn add(&mut self, name: &str, data: RData) {

@@ -14,6 +14,7 @@ const TRIES: usize = 50;
 pub(super) struct Ports {
     pub(super) dns: u16,
     pub(super) webhook: u16,
+    pub(super) mail: u16,
     pub(super) alpha: u16,
     pub(super) alpha_ops: u16,
     pub(super) beta: u16,
@@ -27,7 +28,7 @@ pub(super) struct DnsSockets {
 }
 
 impl Ports {
-    /// Six ports that nobody has, those of the last time first.
+    /// Seven ports that nobody has, those of the last time first.
     pub(super) fn choose(last: Self) -> io::Result<(Self, DnsSockets)> {
         let sockets = dns(last.dns)?;
         // Held until all are chosen, so that no port is chosen twice.
@@ -41,6 +42,7 @@ impl Ports {
         let ports = Self {
             dns: sockets.listener.local_addr()?.port(),
             webhook: choose(last.webhook)?,
+            mail: choose(last.mail)?,
             alpha: choose(last.alpha)?,
             alpha_ops: choose(last.alpha_ops)?,
             beta: choose(last.beta)?,
@@ -55,7 +57,7 @@ pub(super) fn here(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn listener(port: u16) -> io::Result<TcpListener> {
+pub(super) fn listener(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(here(port))
 }
 

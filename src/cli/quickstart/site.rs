@@ -34,6 +34,8 @@ pub(super) struct Plan {
     /// Of the AMTP API, and of health and metrics.
     pub(super) ports: (u16, u16),
     pub(super) dns: u16,
+    /// The port of the mail server.
+    pub(super) mail: u16,
 }
 
 /// A domain that is ready to be served.
@@ -79,6 +81,7 @@ impl Site {
         let store = serde_json::to_string(&format!("sqlite://{}/amtpd.db", data.display()))?;
         let (https, ops, dns) = (here(self.port), here(self.ops), here(plan.dns));
         let (domain, other, url) = (self.domain, plan.other, self.url());
+        let (host, mail) = (&self.host, plan.mail);
         Ok(format!(
             r#"# The gateway of {domain}. `amtpd quickstart` writes this file anew each time it starts;
 # docs/configuration.md describes every key.
@@ -102,7 +105,9 @@ dns: {{servers: ["{dns}"]}}
 peers:
   {other}: {{allow_private: true}}
 net:
-  allow: {{webhooks: [127.0.0.0/8]}}
+  allow: {{webhooks: [127.0.0.0/8], smtp: [127.0.0.0/8]}}
+# Mail to people. On the Internet the port of mail servers is 25.
+bridge: {{host: {host}, port: {mail}}}
 limits: {{min_free_disk: 16MiB, shutdown_grace: 5s}}
 log: {{format: text}}
 "#

@@ -12,11 +12,13 @@ use tokio::sync::mpsc;
 
 use super::agents::Agent;
 use super::dns::Zone;
+use super::sink::Caught;
 use super::site::Site;
 use super::voice::Voice;
 use super::webhook::Call;
 use crate::cli::client::{plain, refusal, segment};
 use crate::clock::Clock;
+use crate::mime;
 use crate::net::{HickoryResolver, Resolver as _};
 
 /// How long one step may take.
@@ -40,6 +42,7 @@ pub(super) struct Story {
     pub(super) zone: Arc<Zone>,
     pub(super) resolver: HickoryResolver,
     pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) caught: mpsc::Receiver<Caught>,
     pub(super) clock: Clock,
     pub(super) voice: Voice,
 }
@@ -77,9 +80,12 @@ impl Story {
         self.step(title, self.status(&id)).await?;
         let title = "7. alice acknowledges the answer";
         self.step(title, self.acknowledge(&reply)).await?;
+        let title = "8. alice writes to a person, who has mail and no gateway";
+        let mut caught = std::mem::replace(&mut self.caught, mpsc::channel(1).1);
+        self.step(title, self.write_to_dora(&mut caught)).await?;
         Ok(Told {
             message_id: id,
-            steps: 7,
+            steps: 8,
             took: self.clock.monotonic().saturating_sub(begun),
         })
     }
@@ -261,6 +267,61 @@ impl Story {
              a message finds it again. Acknowledged, it is gone.",
         )?;
         self.voice.fact(&format!("{reply}: acknowledged"))
+    }
+
+    async fn write_to_dora(&self, caught: &mut mpsc::Receiver<Caught>) -> Result<()> {
+        let alice = &self.cast.alice;
+        let message = json!({
+            "sender": alice.address,
+            "recipients": ["dora@people.test"],
+            "subject": "May I order?",
+            "payload": { "item": "paper clips", "quantity": 1000, "price": "12.50 EUR" },
+        });
+        let receipt = alice.api.call(Method::POST, "/v1/messages", Some(&message));
+        let id = receipt.await?["message_id"].clone();
+        let id = id.as_str().context("no message_id")?;
+        let mail = loop {
+            let mail = caught.recv().await.context("the mail server has ended")?;
+            if mail
+                .bytes
+                .windows(id.len())
+                .any(|part| part == id.as_bytes())
+            {
+                break mail;
+            }
+        };
+        self.voice.say(
+            "people.test has no record for AMTP, but a mail exchange (MX). So alice's gateway made \
+             a mail of the message, with a text for people and the whole message as a file, and \
+             handed it to that server:",
+        )?;
+        let read = mime::parse(&mail.bytes, &mime::MailLimits::default())?;
+        for (name, value) in [
+            ("Subject", read.subject.as_deref()),
+            ("From", read.from.as_ref().map(|from| from.written.as_str())),
+            (
+                "Reply-To",
+                read.reply_to.first().map(|to| to.written.as_str()),
+            ),
+            ("Message-ID", read.message_id.as_deref()),
+            ("returns to", Some(mail.from.as_str())),
+        ] {
+            let value = value.with_context(|| format!("the mail has no {name}"))?;
+            self.voice.fact(&format!("{name}: {value}"))?;
+        }
+        ensure!(
+            read.reply_to
+                .first()
+                .is_some_and(|to| to.written == alice.address),
+            "the answer would not go to alice"
+        );
+        ensure!(read.amtp.is_some(), "the message does not go along");
+        self.voice
+            .fact(&format!("the whole mail: {}", mail.file.display()))?;
+        self.voice.say(
+            "Reply-To names alice: whoever answers writes to her. The address it returns to is \
+             made for this mail alone; by it the gateway knows which message a failure is about.",
+        )
     }
 
     /// The first mail of an agent that fits, whenever it comes.

@@ -7,7 +7,8 @@ use crate::net::{
     AddressFilter, Asked, GuardOptions, MailExchange, Plain, Records, Times, TlsVersions,
 };
 
-const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mx.a.test\r\nmx: *.mail.a.test\r\nmax_age: 86400\r\n";
+const POLICY: &str =
+    "version: STSv1\r\nmode: enforce\r\nmx: mx.a.test\r\nmx: *.mail.a.test\r\nmax_age: 86400\r\n";
 
 #[test]
 fn policies_are_read_and_name_hosts() {

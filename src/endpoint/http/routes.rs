@@ -294,6 +294,16 @@ fn operations(routes: Routes) -> Routes {
             admin::dead_letters::drop_many,
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+        .get(
+            "/v1/admin/suppressions",
+            Staff(ReadQueue),
+            admin::suppressions::list,
+        )
+        .delete(
+            "/v1/admin/suppressions/{address}",
+            Staff(ManageQueue),
+            admin::suppressions::release,
+        )
 }
 
 /// Policies and the registry of schemas.

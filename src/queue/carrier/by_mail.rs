@@ -54,7 +54,10 @@ impl Carrier {
             return;
         };
         let stored = &it.delivery.stored;
-        if !self.intake.may_be_mailed(stored, &it.message, &it.delivery.recipient) {
+        if !self
+            .intake
+            .may_be_mailed(stored, &it.message, &it.delivery.recipient)
+        {
             return;
         }
         it.verdict = Verdict::Moved {

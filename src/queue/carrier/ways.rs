@@ -49,7 +49,9 @@ impl Transport for Off {
             remote: None,
             renew: false,
         };
-        let all = parcels.iter().map(|it| it.copies.iter().map(waits).collect());
+        let all = parcels
+            .iter()
+            .map(|it| it.copies.iter().map(waits).collect());
         let all = all.collect();
         Box::pin(async move { all })
     }

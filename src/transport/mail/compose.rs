@@ -70,7 +70,11 @@ impl MailTransport {
 
     /// Where it comes back to. A notice that comes back tells nobody anything.
     fn return_path(&self, parcel: &Parcel, copy: &Copy, domain: &Domain) -> String {
-        let is_notice = parcel.message.sender().local().eq_ignore_ascii_case("postmaster");
+        let is_notice = parcel
+            .message
+            .sender()
+            .local()
+            .eq_ignore_ascii_case("postmaster");
         if is_notice {
             return String::new();
         }
@@ -110,7 +114,11 @@ impl MailTransport {
             message_id: &parcel.stored.message_id,
             sender_name: None,
             from_domain: domain,
-            face: if ours { self.settings.face } else { Face::Bridge },
+            face: if ours {
+                self.settings.face
+            } else {
+                Face::Bridge
+            },
             recipient: &copy.recipient,
             reply_to: message.reply_to().unwrap_or(message.sender()),
             in_reply_to: thread.in_reply_to.as_deref(),

@@ -173,19 +173,22 @@ impl<L: Line> Dialogue<L> {
 
     /// Says goodbye, and waits a moment for it to be heard.
     pub(super) async fn quit(mut self) {
+        let clock = self.clock.clone();
         let goodbye = async {
             if self.write(Step::Hello, b"QUIT\r\n", GOODBYE).await.is_ok() {
                 drop(self.answer(Step::Hello, GOODBYE).await);
             }
             drop(self.line.shutdown().await);
         };
-        let clock = self.clock.clone();
         clock.within(GOODBYE, goodbye).await;
     }
 
     async fn ask(&mut self, step: Step, command: &str) -> Result<Reply, Fault> {
         if command.contains(['\r', '\n', '\0']) {
-            return Err(Fault::Broken(step, "a command of ours has several lines".to_owned()));
+            return Err(Fault::Broken(
+                step,
+                "a command of ours has several lines".to_owned(),
+            ));
         }
         self.write(step, format!("{command}\r\n").as_bytes(), COMMAND)
             .await?;
@@ -201,7 +204,10 @@ impl<L: Line> Dialogue<L> {
         match clock.within(time, writing).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(Fault::Broken(step, error.to_string())),
-            None => Err(Fault::Broken(step, format!("it takes nothing for {} s", time.as_secs()))),
+            None => Err(Fault::Broken(
+                step,
+                format!("it takes nothing for {} s", time.as_secs()),
+            )),
         }
     }
 
@@ -211,7 +217,10 @@ impl<L: Line> Dialogue<L> {
         match clock.within(time, self.read_answer()).await {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(cause)) => Err(Fault::Broken(step, cause)),
-            None => Err(Fault::Broken(step, format!("no answer within {} s", time.as_secs()))),
+            None => Err(Fault::Broken(
+                step,
+                format!("no answer within {} s", time.as_secs()),
+            )),
         }
     }
 

@@ -90,5 +90,7 @@ fn signer<K: SigningKey>(key: K, domain: &Domain, selector: &Selector) -> DkimSi
 /// The field with its line end.
 fn written<K: SigningKey>(signer: &DkimSigner<K, Done>, mail: &[u8]) -> Result<String, SignFault> {
     let signature = signer.sign(mail).map_err(|it| SignFault(it.to_string()))?;
-    Ok(mail_auth::common::headers::HeaderWriter::to_header(&signature))
+    Ok(mail_auth::common::headers::HeaderWriter::to_header(
+        &signature,
+    ))
 }

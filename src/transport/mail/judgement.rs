@@ -44,14 +44,23 @@ pub(super) fn judge(heard: Result<Reply, Heard>, server: &str) -> (Outcome, Mail
     let words = format!("{server} answers to {}: {reply}", step.as_str());
     if reply.is_permanent() && in_transaction(step) {
         let (code, mailbox) = refusal(step, &reply);
-        return (Outcome::Failed(trouble(code, Fault::Message, &words)), mailbox);
+        return (
+            Outcome::Failed(trouble(code, Fault::Message, &words)),
+            mailbox,
+        );
     }
-    (Outcome::Deferred(later(step, &reply, &words)), Mailbox::Unknown)
+    (
+        Outcome::Deferred(later(step, &reply, &words)),
+        Mailbox::Unknown,
+    )
 }
 
 /// Before a transaction a refusal concerns us, not the mail: that may be put in order.
 const fn in_transaction(step: Step) -> bool {
-    matches!(step, Step::Sender | Step::Recipient | Step::Content | Step::End)
+    matches!(
+        step,
+        Step::Sender | Step::Recipient | Step::Content | Step::End
+    )
 }
 
 fn later(step: Step, reply: &Reply, words: &str) -> Trouble {
@@ -95,21 +104,69 @@ mod tests {
 
     #[test]
     fn refusals_for_good_say_of_what_and_whether_to_write_again() {
-        use ErrorCode::{
-            MessageTooLarge, PolicyDenied, RecipientNotFound, RecipientUnavailable,
-        };
+        use ErrorCode::{MessageTooLarge, PolicyDenied, RecipientNotFound, RecipientUnavailable};
         for (step, line, code, mailbox) in [
-            (Step::Recipient, "550 5.1.1 no such user", RecipientNotFound, Mailbox::Gone),
-            (Step::Recipient, "550 5.1.10 null MX", RecipientNotFound, Mailbox::Gone),
-            (Step::Recipient, "550 5.2.1 disabled", RecipientUnavailable, Mailbox::Gone),
-            (Step::Recipient, "550 no", RecipientNotFound, Mailbox::Unknown),
-            (Step::Recipient, "552 5.2.2 full", RecipientUnavailable, Mailbox::Unknown),
-            (Step::Recipient, "554 5.7.1 relay denied", PolicyDenied, Mailbox::Unknown),
-            (Step::Sender, "550 5.1.1 who?", RecipientUnavailable, Mailbox::Unknown),
-            (Step::Sender, "552 5.3.4 too big", MessageTooLarge, Mailbox::Unknown),
+            (
+                Step::Recipient,
+                "550 5.1.1 no such user",
+                RecipientNotFound,
+                Mailbox::Gone,
+            ),
+            (
+                Step::Recipient,
+                "550 5.1.10 null MX",
+                RecipientNotFound,
+                Mailbox::Gone,
+            ),
+            (
+                Step::Recipient,
+                "550 5.2.1 disabled",
+                RecipientUnavailable,
+                Mailbox::Gone,
+            ),
+            (
+                Step::Recipient,
+                "550 no",
+                RecipientNotFound,
+                Mailbox::Unknown,
+            ),
+            (
+                Step::Recipient,
+                "552 5.2.2 full",
+                RecipientUnavailable,
+                Mailbox::Unknown,
+            ),
+            (
+                Step::Recipient,
+                "554 5.7.1 relay denied",
+                PolicyDenied,
+                Mailbox::Unknown,
+            ),
+            (
+                Step::Sender,
+                "550 5.1.1 who?",
+                RecipientUnavailable,
+                Mailbox::Unknown,
+            ),
+            (
+                Step::Sender,
+                "552 5.3.4 too big",
+                MessageTooLarge,
+                Mailbox::Unknown,
+            ),
             (Step::End, "552 too big", MessageTooLarge, Mailbox::Unknown),
-            (Step::End, "554 5.6.0 no", RecipientUnavailable, Mailbox::Unknown),
-            (Step::Content, "503 5.5.1 order", RecipientUnavailable, Mailbox::Unknown),
+            (
+                Step::End,
+                "554 5.6.0 no",
+                RecipientUnavailable,
+                Mailbox::Unknown,
+            ),
+            (
+                Step::Content,
+                "503 5.5.1 order",
+                RecipientUnavailable,
+                Mailbox::Unknown,
+            ),
         ] {
             let heard = Err(Heard::Refused(step, reply(line)));
             let (outcome, said) = judge(heard, "mx.test (192.0.2.1:25)");
@@ -157,11 +214,17 @@ mod tests {
 
     #[test]
     fn a_mail_that_is_too_large_never_goes() {
-        let large = Err(Heard::TooLarge { size: 11, limit: 10 });
+        let large = Err(Heard::TooLarge {
+            size: 11,
+            limit: 10,
+        });
         let (outcome, _) = judge(large, "mx.test");
         let Outcome::Failed(trouble) = outcome else {
             panic!("{outcome:?}");
         };
-        assert_eq!(trouble.text, "the mail has 11 bytes, mx.test takes up to 10");
+        assert_eq!(
+            trouble.text,
+            "the mail has 11 bytes, mx.test takes up to 10"
+        );
     }
 }

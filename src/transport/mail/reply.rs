@@ -24,7 +24,8 @@ impl Enhanced {
     fn read(text: &str, code: u16) -> Option<Self> {
         let word = text.split([' ', '\t']).next()?;
         let mut numbers = word.split('.').map(|part| {
-            let digits = (1..=3).contains(&part.len()) && part.bytes().all(|it| it.is_ascii_digit());
+            let digits =
+                (1..=3).contains(&part.len()) && part.bytes().all(|it| it.is_ascii_digit());
             digits.then(|| part.parse::<u16>().ok()).flatten()
         });
         let enhanced = Self {
@@ -184,7 +185,10 @@ mod tests {
             (&["550 5.7.26 no"], "550 5.7.26 no"),
             // A class of its own says nothing.
             (&["450 5.1.1 later"], "450 5.1.1 later"),
-            (&["550-5.1.1 no", "550 5.1.1 such user"], "550 5.1.1 no such user"),
+            (
+                &["550-5.1.1 no", "550 5.1.1 such user"],
+                "550 5.1.1 no such user",
+            ),
             (&["550-first", "550 5.2.1 last"], "550 5.2.1 first last"),
             (&["250 2.0.0"], "250 2.0.0"),
             (&["554 a\u{1b}[31mb"], "554 a [31mb"),

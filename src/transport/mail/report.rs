@@ -24,7 +24,12 @@ pub(super) struct Reporting<'a> {
 /// The whole report, in 7-bit ASCII.
 pub(super) fn write(it: &Reporting<'_>) -> Vec<u8> {
     let domain = it.message.sender().domain();
-    let boundary = format!("=_{}_=", it.message_id.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "x"));
+    let boundary = format!(
+        "=_{}_=",
+        it.message_id
+            .as_str()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "x")
+    );
     let mut mail = String::with_capacity(2_048);
     let mut line = |text: &str| {
         mail.push_str(text);
@@ -65,7 +70,10 @@ pub(super) fn write(it: &Reporting<'_>) -> Vec<u8> {
         line(&format!("Final-Recipient: rfc822; {failed}"));
         line("Action: failed");
         line(&format!("Status: {}", status(&it.bounce.error_code)));
-        line(&format!("Diagnostic-Code: x-amtp; {}", diagnostic(it.bounce)));
+        line(&format!(
+            "Diagnostic-Code: x-amtp; {}",
+            diagnostic(it.bounce)
+        ));
         if let Some(moment) = it.bounce.final_attempt {
             line(&format!("Last-Attempt-Date: {}", date(moment)));
         }
@@ -85,13 +93,21 @@ pub(super) fn write(it: &Reporting<'_>) -> Vec<u8> {
 /// The id of the mail that failed, where it can stand in a header.
 fn original<'a>(it: &Reporting<'a>) -> Option<&'a str> {
     let fits = |id: &&str| {
-        (1..=900).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>".contains(&byte))
+        (1..=900).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"<>".contains(&byte))
     };
     it.original.filter(fits)
 }
 
 fn words(it: &Reporting<'_>) -> String {
-    let failed: Vec<String> = it.bounce.failed_recipients.iter().map(Address::to_string).collect();
+    let failed: Vec<String> = it
+        .bounce
+        .failed_recipients
+        .iter()
+        .map(Address::to_string)
+        .collect();
     format!(
         "This is the mail system of {}.\r\n\r\n\
          Your mail could not be delivered to:\r\n\r\n    {}\r\n\r\n\
@@ -105,8 +121,13 @@ fn words(it: &Reporting<'_>) -> String {
 
 /// The reason on one line of ASCII.
 fn diagnostic(bounce: &Bounce) -> String {
-    let text = clean(&format!("{} {}", bounce.error_code, bounce.error_message), 400);
-    text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect()
+    let text = clean(
+        &format!("{} {}", bounce.error_code, bounce.error_message),
+        400,
+    );
+    text.chars()
+        .map(|it| if it.is_ascii() { it } else { '?' })
+        .collect()
 }
 
 /// The enhanced status code that says what an error code says (RFC 3463).

@@ -151,7 +151,12 @@ impl Routes<'_> {
 /// The hosts to try, without those that lead back to us.
 fn in_order(mut exchanges: Vec<MailExchange>, own: &str) -> Vec<String> {
     let ours = |one: &&MailExchange| one.host.eq_ignore_ascii_case(own);
-    if let Some(best) = exchanges.iter().filter(ours).map(|one| one.preference).min() {
+    if let Some(best) = exchanges
+        .iter()
+        .filter(ours)
+        .map(|one| one.preference)
+        .min()
+    {
         exchanges.retain(|one| one.preference < best);
     }
     exchanges.sort_by_cached_key(|one| (one.preference, Uuid::new_v4()));
@@ -178,7 +183,12 @@ mod tests {
 
     #[test]
     fn the_preferred_come_first_and_none_leads_back() {
-        let list = [(20, "b.test"), (10, "a.test"), (30, "c.test"), (10, "a.test")];
+        let list = [
+            (20, "b.test"),
+            (10, "a.test"),
+            (30, "c.test"),
+            (10, "a.test"),
+        ];
         assert_eq!(
             in_order(exchanges(&list), "us.test"),
             ["a.test", "b.test", "c.test"]

@@ -11,4 +11,5 @@ pub(super) mod policies;
 pub(super) mod schemas;
 pub(super) mod staff;
 mod steps;
+pub(super) mod suppressions;
 pub(super) mod workers;
