@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::admission::{Admission, AdmissionRules};
+use crate::admission::Admission;
 use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
@@ -54,10 +54,6 @@ const CUTTING: Duration = Duration::from_secs(1);
 
 /// The bodies being received hold at most this much memory together; more are asked to come again.
 const BODY_MEMORY: usize = 256 * 1024 * 1024;
-
-/// Requests at a time, of all kinds, for each connection that may be open: a waiting request takes
-/// some kilobytes.
-const REQUESTS: usize = 16;
 
 /// Why a gateway cannot start.
 #[derive(Debug, Error)]
@@ -120,7 +116,7 @@ impl Gateway {
         let options = StoreOptions { database };
         let (store, committer) =
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
-        let admission = admission(config, &clock, &metrics);
+        let admission = rules::admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
         let space = space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
@@ -235,14 +231,6 @@ fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
         Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
     };
     secrets.map(sealer).transpose()
-}
-
-fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
-    let rules = AdmissionRules {
-        commit_wait: config.limits.commit_wait,
-        requests: config.limits.connections.saturating_mul(REQUESTS),
-    };
-    Admission::new(rules, clock.clone(), metrics.admission().clone())
 }
 
 fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {

@@ -10,7 +10,7 @@ mod parse;
 mod render;
 mod shown;
 
-pub(super) use operate::BridgeCommand;
+pub(super) use operate::{BridgeCommand, dkim_records};
 
 /// See what the bridge to mail makes of a message, and of a mail
 #[derive(Debug, Args)]

@@ -178,31 +178,4 @@ fn words(status: Option<&str>, diagnostic: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_says_what_failed_and_whether_the_address_is_gone() {
-        for (status, code, gone) in [
-            (Some("5.1.1"), ErrorCode::RecipientNotFound, true),
-            (Some("5.1.10"), ErrorCode::RecipientNotFound, true),
-            (Some("5.1.2"), ErrorCode::RecipientNotFound, false),
-            (Some("5.2.1"), ErrorCode::RecipientUnavailable, true),
-            (Some("5.2.2"), ErrorCode::MailboxFull, false),
-            (Some("5.3.4"), ErrorCode::MessageTooLarge, false),
-            (Some("5.7.1"), ErrorCode::PolicyDenied, false),
-            (Some("nonsense"), ErrorCode::RecipientUnavailable, false),
-            (None, ErrorCode::RecipientUnavailable, false),
-        ] {
-            assert_eq!(meaning(status), (code, gone), "{status:?}");
-        }
-    }
-
-    #[test]
-    fn what_was_said_is_one_bounded_line() {
-        assert_eq!(words(None, None), "the mail came back: 5.0.0");
-        let said = words(Some("5.1.1"), Some("no\r\nsuch user"));
-        assert_eq!(said, "the mail came back: 5.1.1 no  such user");
-        assert!(words(Some(&"5".repeat(999)), Some(&"x".repeat(9_999))).len() < 900);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod issuers;
 mod judgement;
 mod layers;
 mod overload;
+mod people;
 mod policies;
 mod quickstart;
 mod schemas;

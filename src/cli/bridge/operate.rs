@@ -145,7 +145,7 @@ fn records(config: &Config, bridging: &Bridging) -> Result<Vec<Record>> {
         }
         let spf = format!("v=spf1 mx a:{host} ~all");
         records.push((domain.to_string(), "TXT", spf));
-        for (selector, data) in keys(bridging)? {
+        for (selector, data) in dkim_records(bridging)? {
             let name = format!("{selector}._domainkey.{domain}");
             records.push((name, "TXT", data));
         }
@@ -156,7 +156,7 @@ fn records(config: &Config, bridging: &Bridging) -> Result<Vec<Record>> {
 }
 
 /// The public halves of the keys that sign mail, under their selectors.
-fn keys(bridging: &Bridging) -> Result<Vec<(String, String)>> {
+pub(in crate::cli) fn dkim_records(bridging: &Bridging) -> Result<Vec<(String, String)>> {
     let Some(dkim) = &bridging.dkim else {
         return Ok(Vec::new());
     };

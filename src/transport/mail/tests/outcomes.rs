@@ -19,7 +19,7 @@ async fn a_message_becomes_a_mail_with_an_address_of_its_own_to_come_back_to() {
     let mail = bench.server.mails().remove(0);
     for part in [
         "Subject: [AMTP] Hello",
-        "Reply-To: alice@a.test",
+        "<alice@a.test>",
         "Auto-Submitted: auto-generated",
         "message.amtp.json",
     ] {
