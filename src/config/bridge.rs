@@ -2,7 +2,8 @@
 
 use super::kind::{
     Count, DkimKey, DomainName, Face, HostName, List, MailFace, MailServer, MailTls, NextHop,
-    Optional, Pace, Password, Port, Protection, SelectorName, SmarthostMode, SmarthostTls, Text,
+    Optional, Pace, Password, Port, Protection, SecondSelector, SelectorName, SmarthostMode,
+    SmarthostTls, Text,
 };
 use super::reading::Reading;
 use super::secret::Secret;
@@ -63,7 +64,7 @@ section! {
         "key_file" key: Secret as DkimKey,
         /// The name of a second key in the DNS. Mails then carry two signatures: those who do not know Ed25519 yet
         /// check the one made with RSA.
-        second_selector: Option<Selector> as Optional<SelectorName>,
+        second_selector: Option<Selector> as Optional<SecondSelector>,
         /// The second private key in PEM.
         "second_key_file" second_key: Option<Secret> as Optional<DkimKey>,
     }
@@ -86,14 +87,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Option<Bridging>> {
         return Some(None);
     }
     let bridge = Bridge::read(reading);
-    let smarthost = match reading.has(&Smarthost::TABLE) {
-        true => Smarthost::read(reading).map(Some),
-        false => Some(None),
-    };
-    let dkim = match reading.has(&Dkim::TABLE) {
-        true => Dkim::read(reading).map(Some),
-        false => Some(None),
-    };
+    let smarthost = reading.maybe(&Smarthost::TABLE, Smarthost::read);
+    let dkim = reading.maybe(&Dkim::TABLE, Dkim::read);
     Some(Some(Bridging {
         bridge: bridge?,
         smarthost: smarthost?,

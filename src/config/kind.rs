@@ -25,7 +25,8 @@ pub(super) use files::{
 };
 pub(super) use issuers::{AlgorithmName, ClaimText, ExactUrl};
 pub(super) use mail::{
-    DkimKey, Face, HostName, NextHop, Password, Port, Protection, SmarthostMode, Text,
+    DkimKey, Face, HostName, NextHop, Password, Port, Protection, SecondSelector, SmarthostMode,
+    Text,
 };
 pub use mail::{MailFace, MailServer, MailTls, SmarthostTls};
 pub(super) use names::{

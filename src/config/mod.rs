@@ -213,23 +213,11 @@ impl Config {
         let net = Net::read(reading);
         let peers = peers::read(reading);
         let store = Store::read(reading);
-        let secrets = if reading.has(&Secrets::TABLE) {
-            Secrets::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
-        let signing = if reading.has(&Signing::TABLE) {
-            Signing::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
+        let secrets = reading.maybe(&Secrets::TABLE, Secrets::read);
+        let signing = reading.maybe(&Signing::TABLE, Signing::read);
         let admin = Admin::read(reading);
         let issuers = issuers::read(reading);
-        let policies = if reading.has(&Policies::TABLE) {
-            Policies::read(reading).map(Some)
-        } else {
-            Some(None)
-        };
+        let policies = reading.maybe(&Policies::TABLE, Policies::read);
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let bridge = bridge::read(reading);

@@ -24,6 +24,7 @@ mod route;
 mod tests;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::behind::Behind;
 use super::text::trouble;
@@ -45,6 +46,8 @@ use route::{NoWay, Routes, Stop};
 pub use dkim::{MailSigner, SignFault};
 pub use onward::Passed;
 
+/// So long for all hosts of a domain together, until one of them takes mail.
+const OPENING: Duration = Duration::from_secs(600);
 /// What one connection carries in one attempt.
 const LOAD: Load = Load {
     messages: 20,
@@ -241,7 +244,11 @@ impl MailTransport {
             return Err(Outcome::Deferred(trouble.clone()));
         }
         if round.connection.is_none() {
-            let opened = self.open(domain, round).await;
+            let opening = self.open(domain, round);
+            let opened = match self.clock.within(OPENING, opening).await {
+                Some(opened) => opened,
+                None => Err(Outcome::Deferred(too_slow(domain))),
+            };
             let opened = opened.inspect_err(|outcome| {
                 if let Outcome::Deferred(trouble) = outcome {
                     round.trouble = Some(trouble.clone());
@@ -321,6 +328,12 @@ struct Round {
     connection: Option<Connection>,
     /// Nobody can be reached.
     trouble: Option<Trouble>,
+}
+
+fn too_slow(domain: &Domain) -> Trouble {
+    let words = format!("the mail servers of {domain} are too slow");
+    let code = ErrorCode::RecipientUnavailable;
+    trouble(code, Fault::Destination, &words)
 }
 
 fn unsent(outcome: Outcome) -> Attempted {

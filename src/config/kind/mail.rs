@@ -7,10 +7,10 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::files::secret;
-use super::{Misfit, Scalar};
+use super::{Misfit, Scalar, SelectorName};
 use crate::config::reading::Reading;
 use crate::config::secret::Secret;
-use crate::protocol::Domain;
+use crate::protocol::{Domain, Selector};
 
 /// Whose address stands in `From` of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +218,25 @@ impl Scalar for Password {
             return Err(Misfit::Because(reason.to_owned()));
         }
         Ok(secret)
+    }
+}
+
+/// The name of a second key that signs mail.
+pub(in crate::config) struct SecondSelector;
+
+impl Scalar for SecondSelector {
+    type Value = Selector;
+
+    fn noun() -> String {
+        SelectorName::noun()
+    }
+
+    fn example() -> &'static str {
+        "k2"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<Selector, Misfit> {
+        SelectorName::parse(text, reading)
     }
 }
 

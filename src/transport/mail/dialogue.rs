@@ -138,6 +138,11 @@ impl<L: Line> Dialogue<L> {
 
     /// Hands over one mail to one recipient.
     pub(super) async fn send(&mut self, it: &Sending<'_>) -> Result<Reply, Fault> {
+        let odd = |byte: u8| byte <= b' ' || byte == 0x7f || b"<>".contains(&byte);
+        if it.from.bytes().chain(it.to.bytes()).any(odd) {
+            let cause = "an address cannot be written in a command";
+            return Err(Fault::Broken(Step::Sender, cause.to_owned()));
+        }
         let size = it.mail.len();
         if let Some(limit) = self.able.size
             && size as u64 > limit

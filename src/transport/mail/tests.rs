@@ -1,6 +1,5 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
