@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Intake, Made, Refusal};
 use crate::envelope::{Origin, Trust};
+use crate::mime::{Action, Mail};
 use crate::protocol::{Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId};
 use crate::store::{Acceptance, Because, MailFailure, ReturnPath, Sent};
 
@@ -27,6 +28,23 @@ pub enum Heard {
     Complaint,
     /// Anything else: that it is late, that somebody is away.
     Nothing,
+}
+
+impl Heard {
+    /// What a mail to a return path says. One that is no report says nothing, whatever is in it: such
+    /// addresses belong to nobody.
+    #[must_use]
+    pub fn of(mail: &Mail) -> Self {
+        if mail.complaint.is_some() {
+            return Self::Complaint;
+        }
+        let reported = mail.report.iter().flat_map(|report| &report.recipients);
+        let mut failed = reported.filter(|it| it.action == Action::Failed);
+        failed.next().map_or(Self::Nothing, |it| Self::Failed {
+            status: it.status.clone(),
+            diagnostic: it.diagnostic.clone(),
+        })
+    }
 }
 
 /// What became of a mail that came back.

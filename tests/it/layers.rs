@@ -17,7 +17,7 @@ const LAYERS: [(&str, &str); 17] = [
     ("workflow", "store"),
     ("task", "store"),
     ("auth", "store discovery"),
-    ("intake", "store policy schema auth workflow task"),
+    ("intake", "store policy schema auth workflow task mime"),
     ("transport", "store discovery mime"),
     ("live", "store intake"),
     ("queue", "store discovery transport workflow task intake"),

@@ -35,6 +35,34 @@ fn a_status_says_what_failed_and_whether_the_address_is_gone() {
 }
 
 #[test]
+fn a_report_says_what_failed_and_any_other_mail_nothing() {
+    let read = |text: &str| {
+        let text = text.replace('\n', "\r\n");
+        let mail = crate::mime::parse(text.as_bytes(), &crate::mime::MailLimits::default());
+        Heard::of(&mail.unwrap())
+    };
+    let report = |action: &str| {
+        format!(
+            "From: MAILER-DAEMON@b.test\nMIME-Version: 1.0\nContent-Type: multipart/report; \
+             report-type=delivery-status; boundary=x\n\n--x\nContent-Type: text/plain\n\nsorry\n\
+             --x\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.b.test\n\n\
+             Final-Recipient: rfc822; bob@b.test\nAction: {action}\nStatus: 5.1.1\n\
+             Diagnostic-Code: smtp; 550 no such user\n\n--x--\n"
+        )
+    };
+    let Heard::Failed { status, diagnostic } = read(&report("failed")) else {
+        panic!("it failed");
+    };
+    assert_eq!(status.as_deref(), Some("5.1.1"));
+    assert!(diagnostic.unwrap().contains("no such user"));
+    assert_eq!(read(&report("delayed")), Heard::Nothing);
+    assert_eq!(
+        read("From: bob@b.test\nSubject: hello\n\nhi\n"),
+        Heard::Nothing
+    );
+}
+
+#[test]
 fn what_was_said_is_one_bounded_line() {
     assert_eq!(words(None, None), "the mail came back: 5.0.0");
     let said = words(Some("5.1.1"), Some("no\r\nsuch user"));

@@ -39,14 +39,13 @@ const NOBODY: u32 = 65_534;
 /// A mail server, running unless it was stopped.
 pub struct Postfix {
     folder: TempDir,
-    address: SocketAddr,
 }
 
 impl Postfix {
     /// The server of a domain with these users.
     pub fn start(address: SocketAddr, domain: &str, users: &[&str], tls: &Issued) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let this = Self { folder, address };
+        let this = Self { folder };
         let place = |name: &str| this.folder.path().join(name);
         // Its processes run as users of their own.
         fs::set_permissions(this.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -68,8 +67,7 @@ impl Postfix {
         fs::write(place("users"), list).unwrap();
         fs::write(place("access"), "").unwrap();
         fs::write(place("main.cf"), this.settings(domain)).unwrap();
-        let port = address.port();
-        let master = format!("{port} inet n - n - - smtpd\n{SERVICES}");
+        let master = format!("{address} inet n - n - - smtpd\n{SERVICES}");
         fs::write(place("master.cf"), master).unwrap();
         this.run("start");
         this
@@ -77,7 +75,6 @@ impl Postfix {
 
     fn settings(&self, domain: &str) -> String {
         let folder = self.folder.path().display();
-        let ip = self.address.ip();
         format!(
             "compatibility_level = 3.6\n\
              queue_directory = {folder}/queue\n\
@@ -86,7 +83,7 @@ impl Postfix {
              daemon_directory = /usr/lib/postfix/sbin\n\
              mail_owner = postfix\n\
              setgid_group = postdrop\n\
-             inet_interfaces = {ip}\n\
+             inet_interfaces = 127.0.0.1\n\
              inet_protocols = ipv4\n\
              myhostname = mx.{domain}\n\
              mydestination =\n\
