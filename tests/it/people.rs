@@ -27,16 +27,14 @@ struct Town {
 impl Town {
     async fn build(address: &str, users: &[&str], variables: &[(&str, &str)]) -> Self {
         let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test"]);
-        let port = std::net::TcpListener::bind((address, 0)).unwrap();
-        let port = port.local_addr().unwrap().port();
-        let server = SocketAddr::new(address.parse().unwrap(), port);
+        let server = free(address);
         let folder = world.folder.path().join("mx");
         std::fs::create_dir_all(&folder).unwrap();
         let issued = world.ca.issue(&["mx.people.test"], &folder);
         let postfix = Postfix::start(server, "people.test", users, &issued);
         exchange(&world, "people.test", "mx.people.test");
         world.dns.set_a("mx.people.test", server.ip());
-        let port = port.to_string();
+        let port = server.port().to_string();
         let bridge = [
             ("AMTPD__BRIDGE__HOST", "gateway.a.test"),
             ("AMTPD__BRIDGE__PORT", port.as_str()),
@@ -79,6 +77,12 @@ impl Town {
         let asked = self.a.call(Method::GET, &path, Some(&self.alice.key), None);
         asked.await.1.to_string()
     }
+}
+
+/// A port at this address that nobody has.
+fn free(address: &str) -> SocketAddr {
+    let taken = std::net::TcpListener::bind((address, 0)).unwrap();
+    taken.local_addr().unwrap()
 }
 
 fn exchange(world: &World, domain: &str, host: &str) {

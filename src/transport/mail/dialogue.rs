@@ -343,4 +343,22 @@ mod tests {
             assert_eq!(out, sent, "{mail:?}");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn whatever_a_mail_holds_it_ends_once_and_its_lines_end_as_they_should(
+            mail in proptest::collection::vec(proptest::sample::select(b"\r\n.a".to_vec()), 0..40)
+        ) {
+            let out = stuffed(&mail);
+            let text = String::from_utf8(out).unwrap();
+            let bare = text.replace("\r\n", "");
+            proptest::prop_assert!(!bare.contains(['\r', '\n']), "{text:?}");
+            let lines: Vec<&str> = text.split("\r\n").collect();
+            let ends = lines.iter().filter(|line| **line == ".").count();
+            proptest::prop_assert_eq!(ends, 1);
+            proptest::prop_assert_eq!(&lines[lines.len() - 2..], [".", ""]);
+        }
+    }
 }
