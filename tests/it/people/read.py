@@ -34,7 +34,10 @@ def whole():
 def changed():
     """Whether a signature holds although the JSON part was changed."""
     other = raw.replace(b"message.amtp.json", b"another.amtp.json", 1)
-    return dkim.DKIM(other).verify(idx=0, dnsfunc=txt)
+    try:
+        return dkim.DKIM(other).verify(idx=0, dnsfunc=txt)
+    except dkim.ValidationError:
+        return False
 
 
 plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
