@@ -32,7 +32,7 @@ struct Thread {
 impl MailTransport {
     /// Writes the mail of one copy.
     pub(super) async fn write(&self, parcel: &Parcel, copy: &Copy) -> Result<Written, Outcome> {
-        let domain = self.from_domain(parcel, copy);
+        let domain = self.our_domain(parcel, copy);
         let thread = self.thread(parcel, copy, &domain).await.map_err(|error| {
             tracing::error!(%error, "mail waits for the database");
             let words = "this gateway's own database fails at present";
@@ -61,7 +61,7 @@ impl MailTransport {
     }
 
     /// Our domain that a mail is sent from: the sender's, or the recipient's where that is ours.
-    fn from_domain(&self, parcel: &Parcel, copy: &Copy) -> Domain {
+    fn our_domain(&self, parcel: &Parcel, copy: &Copy) -> Domain {
         let ours = |domain: &&Domain| self.settings.domains.contains(domain);
         let candidates = [parcel.message.sender().domain(), copy.recipient.domain()];
         let found = candidates.into_iter().find(ours);
