@@ -52,6 +52,18 @@ pub struct AdmissionRules {
     pub requests: usize,
 }
 
+/// How far the gateway is behind what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Pressure {
+    /// It is not.
+    #[default]
+    None,
+    /// What comes takes longer than it should to be written.
+    Late,
+    /// Somebody was shed within the last seconds.
+    Shedding,
+}
+
 /// One who may not come in now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the gateway is busy: {} is shed", .class.as_str())]
@@ -181,6 +193,18 @@ impl Admission {
     pub fn is_shedding(&self) -> bool {
         let now = self.0.clock.monotonic();
         self.books().shed_within(SHEDDING, now)
+    }
+
+    /// How far the gateway is behind.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        let now = self.0.clock.monotonic();
+        let books = self.books();
+        match (books.shed_within(SHEDDING, now), books.pace.is_late()) {
+            (true, _) => Pressure::Shedding,
+            (false, true) => Pressure::Late,
+            (false, false) => Pressure::None,
+        }
     }
 
     /// Moves the limit until stopped.

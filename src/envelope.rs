@@ -26,6 +26,8 @@ pub enum Origin {
     Bounce,
     /// Made here for a subscriber of a topic, or for everybody.
     List,
+    /// A mail, by SMTP.
+    Mail,
 }
 
 impl Origin {
@@ -38,6 +40,7 @@ impl Origin {
             Self::Reply => 2,
             Self::Bounce => 3,
             Self::List => 4,
+            Self::Mail => 5,
         }
     }
 
@@ -49,6 +52,7 @@ impl Origin {
             2 => Self::Reply,
             3 => Self::Bounce,
             4 => Self::List,
+            5 => Self::Mail,
             _ => Self::Peer,
         }
     }
@@ -63,6 +67,7 @@ impl From<Origin> for &'static str {
             Origin::Reply => "reply",
             Origin::Bounce => "bounce",
             Origin::List => "list",
+            Origin::Mail => "mail",
         }
     }
 }
@@ -158,6 +163,13 @@ impl Verification {
             algorithm: signature.map(|it| it.algorithm.to_string()),
             ..Self::of(result, "domain_signature", domain)
         }
+    }
+
+    /// The record of a sender of mail. `method` is how it was looked at: `dmarc`, `dkim`, `spf`,
+    /// `arc` or `none`.
+    #[must_use]
+    pub fn mail(result: VerificationResult, method: &str, domain: &Domain) -> Self {
+        Self::of(result, method, domain)
     }
 
     /// The record of a message this gateway made.

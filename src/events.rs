@@ -18,10 +18,15 @@ pub enum Topic {
     Queue,
     /// Deliveries in the queue were changed from outside: held, cancelled, to be tried at once.
     Control,
+    /// Room in mailboxes for which mail waits in the queue.
+    Room,
     /// A message that answers the one with this hash of its id.
     Answer(i64),
     /// A change of the deliveries of the stored message with this number.
     Message(i64),
+    /// The session of this number is to look: it ended, or what it was handed was dealt with by
+    /// another way.
+    Session(i64),
 }
 
 type Waiters = Mutex<HashMap<Topic, (watch::Sender<()>, usize)>>;
@@ -78,6 +83,12 @@ impl Subscription {
         if self.changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Takes what was published so far as known: the next [`Subscription::changed`] waits for what
+    /// comes after.
+    pub fn catch_up(&mut self) {
+        self.changes.mark_unchanged();
     }
 }
 

@@ -2,10 +2,16 @@
 
 mod bridge;
 mod credentials;
+mod disk;
 mod listeners;
+mod live;
+mod mail;
 mod members;
 mod outgoing;
 mod rules;
+mod small;
+mod topics;
+mod watching;
 #[cfg(test)]
 mod week;
 
@@ -22,29 +28,30 @@ use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
 use crate::endpoint::http::edge::Edge;
-use crate::endpoint::http::rate::AddressRate;
 use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
 use crate::endpoint::http::{AdminGate, Api, Health};
+use crate::endpoint::smtp::MailListenerFault;
 use crate::events::Events;
 use crate::intake::{Express, Intake, LocalNames, Offer, Rules};
 use crate::lifecycle::{Lifecycle, LifecycleFault, ServiceManager, Signals, Stage};
 use crate::net::{DnsSetupFault, FileFault};
 use crate::policy::{Policies, PolicyFaults};
 use crate::protocol::Limits;
-use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share, Sweeper};
+use crate::queue::{self, QueueLimits, QueueParts, QueueRules, Schedule, Share};
 use crate::schema::{OpenFault, Schemas};
 use crate::store::{
-    self, Messenger, OpenError, RetentionRules, SealFault, Sealer, Space, Store, StoreLock,
-    StoreOptions,
+    self, Messenger, OpenError, SealFault, Sealer, Space, Store, StoreLock, StoreOptions,
 };
 use crate::telemetry::{Board, Metrics};
 use crate::tls::{TlsFault, TlsIdentity};
+use crate::topics::Topics;
 use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
+use small::{address_rate, sealer};
 use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
@@ -90,6 +97,9 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ServerFault),
+    /// The address for mail.
+    #[error(transparent)]
+    Mail(#[from] MailListenerFault),
 }
 
 /// A gateway that listens and works.
@@ -118,7 +128,7 @@ impl Gateway {
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
         let admission = rules::admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
-        let space = space(config, &metrics)?;
+        let space = disk::space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
         let senders = outgoing.sender_check(config, &clock, &metrics)?;
         let policies = rules::policies(config, &clock, &metrics)?;
@@ -136,21 +146,27 @@ impl Gateway {
             policies: &policies,
         };
         let board = Board::new(clock.clone());
-        let early = parts.goes_early();
-        let mut members = Members::new(&store, &clock, &board, early);
+        let mut members = Members::new(&store, &clock, &board, parts.goes_early());
+        let live = live::live(config, (&store, &clock, &metrics), members.node);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
         let (intake, offers) = parts.intake(&credentials);
         let share = members.share.clone();
-        let manager = parts.manager(intake.clone(), (offers, share), (sealer.clone(), &board));
+        let topics = parts.topics(&intake);
+        let doing = (intake.clone(), topics.clone());
+        let manager = parts.manager(doing, (offers, share), (sealer.clone(), &board));
         let mut lifecycle = Lifecycle::new(clock.clone());
         let draining = lifecycle.draining();
-        let mut api = parts.api(intake, (&credentials, sealer, board), draining.clone());
-        api.node = members.node;
+        let api = parts.api(
+            (intake, topics.clone()),
+            (&credentials, sealer, board),
+            (draining.clone(), live.clone()),
+        );
         let health = parts.health(&identity, draining);
         let rate = address_rate(config, &clock);
         let listeners = parts.bind(&identity).await?;
+        let mail = mail::Mail::bind(&parts, &identity, &api.intake).await?;
 
         let base = lifecycle.stage("store");
         base.spawn("committer", committer.run(base.stop()));
@@ -162,6 +178,7 @@ impl Gateway {
         let fresh = identity.keep_fresh(every, lifecycle.reloads(), clock.clone(), work.stop());
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
+        live::spawn(&work, live, topics);
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -171,6 +188,8 @@ impl Gateway {
             admission: Some(admission),
         };
         members.join(&joined, &clock).await;
+        live::dial(&doors, &api, &outgoing, &members.share);
+        mail.open(&doors);
         listeners.open(&doors, (api, health), &edge, &rate);
         Ok(Self {
             lifecycle,
@@ -220,32 +239,6 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
     Ok(())
 }
 
-fn address_rate(config: &Config, clock: &Clock) -> AddressRate {
-    let rate = &config.limits.address_rate;
-    AddressRate::new(rate.count, rate.period, clock.clone())
-}
-
-fn sealer(config: &Config) -> Result<Option<Sealer>, SealFault> {
-    let secrets = config.secrets.as_ref();
-    let sealer = |it: &crate::config::Secrets| {
-        Sealer::new(it.key.reveal())?.with_previous(it.previous.iter().map(|key| key.reveal()))
-    };
-    secrets.map(sealer).transpose()
-}
-
-fn space(config: &Config, metrics: &Metrics) -> Result<Space, StartError> {
-    let file = config.store.database.file();
-    let folder = file.map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    });
-    let floor = config.limits.min_free_disk;
-    Space::watch(folder.clone(), floor, metrics.clone()).map_err(|cause| StartError::Disk {
-        folder: folder.unwrap_or_default(),
-        cause,
-    })
-}
-
 /// What the parts of a gateway are made of.
 struct Parts<'a> {
     config: &'a Config,
@@ -267,18 +260,12 @@ impl Parts<'_> {
         work.spawn("policies", endless(policies));
         let schemas = self.schemas.clone().run(reloads, work.stop());
         work.spawn("schemas", endless(schemas));
+        self.spawn_watch(work);
         let admission = self.admission.clone().run(work.stop());
         work.spawn("admission", endless(admission));
         let senders = self.senders.clone().run(work.stop());
         work.spawn("senders", endless(senders));
-        let rules = RetentionRules {
-            settled: self.config.retention.settled,
-            acknowledged: self.config.retention.acknowledged,
-            dead_letters: self.config.retention.dead_letters,
-        };
-        let sweeper = Sweeper::new(self.store.clone(), rules, self.clock.clone(), node)
-            .with_audit(self.config.retention.audit);
-        work.spawn("sweeper", endless(sweeper.run(work.stop())));
+        self.spawn_sweeper(work, node);
         if self.store.is_shared() {
             let messenger = Messenger::new(self.store.clone(), self.clock.clone());
             work.spawn("messenger", endless(messenger.run(work.stop())));
@@ -344,6 +331,7 @@ impl Parts<'_> {
             Some(_) => intake.that_signs(),
             None => intake,
         };
+        let intake = mail::door(config, intake);
         let (express, offers) = Express::channel();
         match !self.store.is_shared() || self.goes_early() {
             true => (intake.with_express(express), offers),
@@ -353,7 +341,7 @@ impl Parts<'_> {
 
     fn manager(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (offers, share): (mpsc::Receiver<Offer>, Share),
         (sealer, board): (Option<Sealer>, &Board),
     ) -> queue::Manager {
@@ -385,7 +373,8 @@ impl Parts<'_> {
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);
         let parts = QueueParts {
             store: store.clone(),
-            transports: self.outgoing.transports(store, sealer, clock),
+            transports: self.transports((sealer, board.standings()), &topics),
+            topics,
             intake,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -398,18 +387,22 @@ impl Parts<'_> {
 
     fn api(
         &self,
-        intake: Intake,
+        (intake, topics): (Intake, Topics),
         (credentials, sealer, board): (&Credentials, Option<Sealer>, Board),
-        draining: tokio_util::sync::CancellationToken,
+        (draining, live): (tokio_util::sync::CancellationToken, live::Live),
     ) -> Api {
         let config = self.config;
-        let names = self.names();
+        let tools = (self.store, self.clock);
+        let movement = (&intake, &live, &topics);
+        let end = (draining.clone(), self.names());
         Api {
+            sockets: live::sockets(config, movement, tools, credentials, end),
             intake,
+            topics,
             store: self.store.clone(),
             auth: credentials.auth.clone(),
             schemas: self.schemas.clone(),
-            names,
+            names: self.names(),
             main_domain: config.domains[0].clone(),
             clock: self.clock.clone(),
             sealer,
@@ -427,13 +420,15 @@ impl Parts<'_> {
             ),
             draining,
             board,
-            node: uuid::Uuid::nil(),
+            node: live.node(),
+            live,
             discovery: self.outgoing.discovery.clone(),
             published: Arc::new(config.advertisement()),
             policies: self.policies.clone(),
             audit: credentials.audit.clone(),
             guesses: credentials.guesses.clone(),
             tiers: credentials.tiers.clone(),
+            link_life: config.smtp.link_life,
         }
     }
 

@@ -39,6 +39,7 @@ pub mod auth;
 
 pub mod intake;
 pub mod live;
+pub mod topics;
 pub mod transport;
 
 pub mod queue;

@@ -1,5 +1,6 @@
 //! TLS of this gateway's listeners: version 1.3 only, HTTP/2 and HTTP/1.1 by ALPN, a certificate that can be replaced.
 //!
+//! - Mail servers are older: [`TlsIdentity::mail_config`] takes version 1.2 too.
 //! - [`TlsIdentity`] holds the certificate chain and key in use. [`TlsIdentity::reload`] reads the
 //!   files again: the next handshake sees the new certificate, open connections live on.
 //! - A reload that fails (a file unreadable, a key that does not match) changes nothing and says why.
@@ -175,6 +176,20 @@ impl TlsIdentity {
     #[must_use]
     pub fn asking_config(&self) -> Arc<ServerConfig> {
         self.config(|builder| builder.with_client_cert_verifier(clients::AnyClient::new()))
+    }
+
+    /// The same for the listener that takes mail: TLS 1.2 or newer, no ALPN.
+    ///
+    /// # Panics
+    /// Never: ring's provider supports both versions.
+    #[must_use]
+    pub fn mail_config(&self) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("ring's provider supports TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(self.shared.clone());
+        Arc::new(config)
     }
 
     fn config(

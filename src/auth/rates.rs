@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,9 +21,10 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Pressure;
 use crate::clock::{Clock, Ticks};
 use crate::config::Rate;
-use crate::protocol::{Address, Domain};
+use crate::protocol::{Address, Domain, Priority};
 
 /// Names counted by themselves.
 pub(super) const MOST: usize = 200_000;
@@ -85,16 +87,20 @@ impl Counters {
         }
     }
 
-    fn check(&self, name: u64, clock: &Clock) -> Result<(), OverRate> {
+    /// Counts a message as `cost` of them.
+    fn check(&self, name: u64, cost: NonZeroU32, clock: &Clock) -> Result<(), OverRate> {
+        // What could never pass would be refused for ever.
+        let cost = cost.min(self.rate.count);
         let checked = match self.full.load(Ordering::Relaxed) {
-            false => self.limiter.check_key(&name),
-            true => self.shared.check_key(&(name % SHARED)),
+            false => self.limiter.check_key_n(&name, cost),
+            true => self.shared.check_key_n(&(name % SHARED), cost),
         };
+        let checked = checked.expect("the cost is within the burst");
         checked.map(drop).map_err(|until| {
             let now = Ticks::of(clock.clone()).now();
             OverRate {
                 name: self.name,
-                quota: self.rate.count.get(),
+                quota: (self.rate.count.get() / cost).max(1),
                 window: self.rate.period,
                 retry_after: until.earliest_possible().duration_since(now).into(),
             }
@@ -131,15 +137,21 @@ impl SenderRates {
     }
 
     /// Counts a message of one of our agents, handed in with a key of this tier. A tier that is not
-    /// configured any more has the usual limit.
+    /// configured any more has the usual limit. While the gateway is behind a message counts as
+    /// several, the less urgent the more.
     ///
     /// # Errors
     /// [`OverRate`].
-    pub fn submission(&self, agent: &Address, tier: Option<&str>) -> Result<(), OverRate> {
+    pub fn submission(
+        &self,
+        (agent, tier): (&Address, Option<&str>),
+        (pressure, priority): (Pressure, Priority),
+    ) -> Result<(), OverRate> {
         let tier = tier.and_then(|tier| self.0.tiers.get(tier));
         let counters = tier.unwrap_or(&self.0.senders);
         let name = (agent.domain(), agent.local().to_ascii_lowercase());
-        counters.check(self.0.hasher.hash_one(name), &self.0.clock)
+        let cost = cost(pressure, priority);
+        counters.check(self.0.hasher.hash_one(name), cost, &self.0.clock)
     }
 
     /// Counts a message that claims to be of this foreign domain.
@@ -148,7 +160,7 @@ impl SenderRates {
     /// [`OverRate`].
     pub fn foreign(&self, domain: &Domain) -> Result<(), OverRate> {
         let name = self.0.hasher.hash_one(domain);
-        self.0.domains.check(name, &self.0.clock)
+        self.0.domains.check(name, NonZeroU32::MIN, &self.0.clock)
     }
 
     /// Forgets quiet names until stopped.
@@ -163,6 +175,17 @@ impl SenderRates {
                 .for_each(Counters::tidy);
         }
     }
+}
+
+/// As how many messages one counts.
+fn cost(pressure: Pressure, priority: Priority) -> NonZeroU32 {
+    let cost = match (pressure, priority) {
+        (Pressure::None, _) | (_, Priority::Urgent) | (Pressure::Late, Priority::High) => 1,
+        (Pressure::Late, Priority::Normal) | (Pressure::Shedding, Priority::High) => 2,
+        (Pressure::Late, Priority::Low) | (Pressure::Shedding, Priority::Normal) => 4,
+        (Pressure::Shedding, Priority::Low) => 8,
+    };
+    NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN)
 }
 
 #[cfg(test)]
@@ -189,7 +212,8 @@ mod tests {
         let (one, other) = ("a@b.test", "c@b.test");
         let [one, other] = [one, other].map(|text| Address::parse(text).unwrap());
         let count = |agent: &Address, tier| {
-            let tries = (0..10).map(|_| rates.submission(agent, tier));
+            let calm = (Pressure::None, Priority::Normal);
+            let tries = (0..10).map(|_| rates.submission((agent, tier), calm));
             tries.filter(Result::is_ok).count()
         };
         assert_eq!(count(&one, None), 2);
@@ -210,6 +234,39 @@ mod tests {
         let over = rates.foreign(&domain).unwrap_err();
         assert_eq!((over.quota, over.window), (3, Duration::from_secs(60)));
         assert_eq!(over.retry_after, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn while_the_gateway_is_behind_less_urgent_messages_count_as_several() {
+        use Priority::{High, Low, Normal, Urgent};
+        for (pressure, passed) in [
+            (Pressure::None, [16, 16, 16, 16]),
+            (Pressure::Late, [4, 8, 16, 16]),
+            (Pressure::Shedding, [2, 4, 8, 16]),
+        ] {
+            for (priority, passed) in [Low, Normal, High, Urgent].into_iter().zip(passed) {
+                let time = TestClock::at(Timestamp::from_millis(0));
+                let limits = (&rate("16/m"), &rate("3/m"));
+                let rates = SenderRates::new(limits, &BTreeMap::new(), Clock::over(time));
+                let agent = Address::parse("a@b.test").unwrap();
+                let count = || rates.submission((&agent, None), (pressure, priority));
+                for _ in 0..passed {
+                    count().unwrap();
+                }
+                let over = count().unwrap_err();
+                assert_eq!(over.quota, passed, "{pressure:?} {priority:?}");
+                assert_eq!(over.retry_after, Duration::from_secs(60) / passed);
+            }
+        }
+        let limits = (&rate("2/m"), &rate("3/m"));
+        let time = TestClock::at(Timestamp::from_millis(0));
+        let rates = SenderRates::new(limits, &BTreeMap::new(), Clock::over(time));
+        let agent = Address::parse("a@b.test").unwrap();
+        let low = (Pressure::Shedding, Low);
+        assert!(
+            rates.submission((&agent, None), low).is_ok(),
+            "a small limit passes one"
+        );
     }
 
     #[test]

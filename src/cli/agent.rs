@@ -6,6 +6,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 mod keys;
+mod shared;
 
 use super::client::{Gateway, Target, plain, print_json, print_table, segment};
 
@@ -121,12 +122,24 @@ enum Replies {
     Never,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sharing {
+    Shared,
+    Copies,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SessionOrder {
+    Kept,
+    None,
+}
+
 #[derive(Debug, Args)]
 struct Settings {
     /// How mail reaches the agent
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// The webhook, for mode push
+    /// The webhook, for mode push; or a wss:// address that the gateway dials
     #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// A header for the webhook, such as "Authorization: Bearer …"; may be repeated
@@ -150,11 +163,20 @@ struct Settings {
     /// Whether answers of its webhook become reply messages
     #[arg(long, value_enum)]
     replies: Option<Replies>,
+    /// Whether each message goes to one of its sessions or to all
+    #[arg(long, value_enum)]
+    sessions: Option<Sharing>,
+    /// Whether the mail of one sender keeps its order among sessions that share it
+    #[arg(long, value_enum)]
+    order: Option<SessionOrder>,
+    #[command(flatten)]
+    shared: shared::Shared,
 }
 
 impl Settings {
     fn members(self) -> Result<Map<String, Value>> {
         let mut members = Map::new();
+        self.shared.add_to(&mut members);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 members.insert(name.to_owned(), value);
@@ -183,6 +205,20 @@ impl Settings {
             self.replies
                 .map(|replies| word(&format!("{replies:?}").to_lowercase())),
         );
+        let mut live = Map::new();
+        if let Some(sessions) = self.sessions {
+            live.insert(
+                "sessions".to_owned(),
+                word(&format!("{sessions:?}").to_lowercase()),
+            );
+        }
+        if let Some(order) = self.order {
+            live.insert(
+                "order".to_owned(),
+                word(&format!("{order:?}").to_lowercase()),
+            );
+        }
+        set("live", (!live.is_empty()).then_some(Value::Object(live)));
         if !self.headers.is_empty() {
             set("headers", Some(headers(&self.headers)?));
         }
@@ -311,6 +347,7 @@ async fn list(gateway: &Gateway) -> Result<()> {
         &agents,
         &[
             ("address", "address"),
+            ("kind", "kind"),
             ("mode", "delivery_mode"),
             ("active", "active"),
             ("listed", "listed"),

@@ -10,13 +10,18 @@ use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use http_body_util::Full;
-use hyper::{Method, Request, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::Profile;
-use crate::net::{HttpsClient, Options, Roots};
+use crate::net::{HttpsClient, NetError, Options, Roots};
+
+/// How the commands name themselves.
+const AGENT: &str = concat!("amtpd-cli/", env!("CARGO_PKG_VERSION"));
 
 /// Which gateway, with which key.
 #[derive(Debug, Clone, Args)]
@@ -177,10 +182,7 @@ impl Gateway {
             .method(method)
             .uri(&url)
             .header("authorization", format!("Bearer {}", self.key))
-            .header(
-                "user-agent",
-                concat!("amtpd-cli/", env!("CARGO_PKG_VERSION")),
-            );
+            .header("user-agent", AGENT);
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
@@ -196,6 +198,25 @@ impl Gateway {
             status: answer.status(),
             body: answer.into_body(),
         })
+    }
+
+    /// Opens a connection of another protocol under a path, with the key as bearer.
+    pub(super) async fn upgrade(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(HeaderMap, TokioIo<Upgraded>), NetError> {
+        let mut request = Request::get(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("user-agent", AGENT)
+            .body(Full::default())
+            .map_err(|error| NetError::Connection(error.to_string()))?;
+        request.headers_mut().extend(
+            headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        self.client.upgrade(request).await
     }
 
     /// The address a command speaks for.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::{Gateway, Target, plain, print_json, print_table, segment};
+use super::watch::WatchCommand;
 
 /// Send a message as an agent.
 #[derive(Debug, Args)]
@@ -172,19 +173,7 @@ enum InboxWhat {
         #[command(flatten)]
         target: Target,
     },
-    /// Print mail as it arrives, until interrupted
-    Watch {
-        /// The agent's address; else `address` of the profile
-        address: Option<String>,
-        /// Acknowledge what was printed
-        #[arg(long)]
-        ack: bool,
-        /// End after so many messages
-        #[arg(long, value_name = "N")]
-        count: Option<usize>,
-        #[command(flatten)]
-        target: Target,
-    },
+    Watch(WatchCommand),
 }
 
 impl InboxCommand {
@@ -239,16 +228,7 @@ impl InboxCommand {
                 println!("Acknowledged {}.", message_ids.len());
                 Ok(())
             }
-            InboxWhat::Watch {
-                address,
-                ack,
-                count,
-                target,
-            } => {
-                let gateway = target.connect()?;
-                let inbox = inbox(&gateway, address)?;
-                watch(&gateway, &inbox, ack, count).await
-            }
+            InboxWhat::Watch(command) => command.run().await,
         }
     }
 }
@@ -302,29 +282,4 @@ async fn find(gateway: &Gateway, address: Option<String>, id: &str) -> Result<Va
             .with_context(|| format!("{id} is not in the inbox"))?
             .clone_into(&mut cursor);
     }
-}
-
-async fn watch(gateway: &Gateway, inbox: &str, ack: bool, count: Option<usize>) -> Result<()> {
-    let mut cursor = String::new();
-    let mut seen = 0;
-    while count.is_none_or(|count| seen < count) {
-        let path = format!("{inbox}?limit=100&wait=30s&cursor={cursor}");
-        let page = gateway.call(Method::GET, &path, None).await?;
-        for message in page["messages"].as_array().into_iter().flatten() {
-            println!("{message}");
-            if let Some(position) = message["cursor"].as_str() {
-                position.clone_into(&mut cursor);
-            }
-            if ack && let Some(id) = message["message_id"].as_str() {
-                gateway
-                    .call(Method::DELETE, &format!("{inbox}/{}", segment(id)), None)
-                    .await?;
-            }
-            seen += 1;
-            if count.is_some_and(|count| seen >= count) {
-                break;
-            }
-        }
-    }
-    Ok(())
 }

@@ -41,9 +41,12 @@ mod quickstart;
 mod schema;
 mod selection;
 mod serve;
+mod session;
 mod staff;
+mod topic;
 mod trace;
 mod version;
+mod watch;
 mod workers;
 
 const FAILED: u8 = 1;
@@ -67,6 +70,7 @@ enum Command {
     Doctor(Box<doctor::DoctorCommand>),
     Agent(agent::AgentCommand),
     Staff(staff::StaffCommand),
+    Topic(topic::TopicCommand),
     Audit(audit::AuditCommand),
     Key(key::KeyCommand),
     Send(Box<mail::SendCommand>),
@@ -78,6 +82,7 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     Policy(policy::PolicyCommand),
     Schema(schema::SchemaCommand),
+    Session(session::SessionCommand),
     Workers(workers::WorkersCommand),
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
@@ -100,6 +105,7 @@ impl Command {
             Self::Doctor(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
             Self::Staff(command) => wait_for(command.run()),
+            Self::Topic(command) => wait_for(command.run()),
             Self::Audit(command) => wait_for(command.run()),
             Self::Key(command) => command.run(),
             Self::Send(command) => wait_for(command.run()),
@@ -111,6 +117,7 @@ impl Command {
             Self::DeadLetter(command) => wait_for(command.run()),
             Self::Policy(command) => command.run(),
             Self::Schema(command) => wait_for(command.run()),
+            Self::Session(command) => wait_for(command.run()),
             Self::Workers(command) => wait_for(command.run()),
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
 use serde_json::json;
 
-use super::client::{Target, print_json, print_table};
+use super::client::{Target, print_json, print_table, segment};
 use super::selection::{self, Parties, Progress, form};
 
 const PATH: &str = "/v1/admin/deliveries";
@@ -28,6 +29,17 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// Show for whom most waits, in mailboxes and in the queue
+    Lag {
+        /// Only this agent, topic or group: a name, or name@domain
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Stop deliveries: they wait until they are released
     Hold(Change),
     /// Let held deliveries go on, at the end of the queue
@@ -40,7 +52,7 @@ enum What {
 struct Which {
     #[command(flatten)]
     parties: Parties,
-    /// Only those with this way out: domain:NAME or agent:NUMBER
+    /// Only those with this way out: domain:NAME, agent:NUMBER or group:NUMBER
     #[arg(long, value_name = "DESTINATION")]
     destination: Option<String>,
     /// Only those in this state
@@ -88,6 +100,11 @@ impl QueueCommand {
                 limit,
                 target,
             } => list(which, limit, target).await,
+            What::Lag {
+                agent,
+                limit,
+                target,
+            } => lag(agent, limit, target).await,
             What::Hold(change) => change.run("hold", "Held").await,
             What::Release(change) => change.run("release", "Released").await,
             What::Retry(change) => change.run("retry", "Made due").await,
@@ -123,6 +140,35 @@ async fn list(which: Which, limit: usize, target: Target) -> Result<()> {
     if more {
         println!("More waits: raise --limit.");
     }
+    Ok(())
+}
+
+async fn lag(agent: Option<String>, limit: usize, target: Target) -> Result<()> {
+    let gateway = target.connect()?;
+    let mut path = format!("/v1/admin/lag?limit={limit}");
+    if let Some(agent) = &agent {
+        path += &format!("&agent={}", segment(agent));
+    }
+    let answer = gateway.call(Method::GET, &path, None).await?;
+    if gateway.json {
+        return print_json(&answer);
+    }
+    let rows = answer["lag"].as_array().cloned().unwrap_or_default();
+    if rows.is_empty() {
+        println!("Nothing waits.");
+        return Ok(());
+    }
+    print_table(
+        &rows,
+        &[
+            ("address", "address"),
+            ("kind", "kind"),
+            ("in mailbox", "waiting"),
+            ("bytes", "waiting_bytes"),
+            ("in queue", "queued"),
+            ("oldest (s)", "oldest_seconds"),
+        ],
+    );
     Ok(())
 }
 

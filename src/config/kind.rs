@@ -30,7 +30,7 @@ pub(super) use mail::{
 };
 pub use mail::{MailFace, MailServer, MailTls, SmarthostTls};
 pub(super) use names::{
-    Agent, AgentRef, DomainName, Listener, NameServer, Network, SelectorName, Url,
+    Agent, AgentRef, DomainName, Listener, MailListener, NameServer, Network, SelectorName, Url,
 };
 pub(super) use schemas::{Registries, SchemaFolder, Unknown};
 pub use schemas::{RegistryEntry, UnknownSchemas};

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod admin;
+mod alerts;
 mod bridge;
 mod database;
 mod delivery;
@@ -28,6 +29,7 @@ mod issuers;
 mod kind;
 mod limits;
 mod listen;
+mod live;
 mod log;
 mod names;
 mod net;
@@ -44,6 +46,7 @@ mod secret;
 mod secrets;
 mod section;
 mod signing;
+mod smtp;
 mod store;
 mod template;
 mod tls;
@@ -54,6 +57,7 @@ mod unknown;
 mod tests;
 
 pub use admin::Admin;
+pub use alerts::Alerts;
 pub use bridge::{Bridge, Bridging, Dkim, Smarthost};
 pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
@@ -68,6 +72,7 @@ pub use kind::{
 };
 pub use limits::Limits;
 pub use listen::Listen;
+pub use live::Live;
 pub use log::Log;
 pub use net::{Allow, Net};
 pub use peers::Peer;
@@ -82,6 +87,7 @@ pub use schemas::Schemas;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use signing::Signing;
+pub use smtp::Smtp;
 pub use store::Store;
 pub use template::template;
 pub use tls::Tls;
@@ -97,7 +103,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 26] = [
+const SECTIONS: [&Section; 29] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -120,8 +126,11 @@ const SECTIONS: [&Section; 26] = [
     &Bridge::TABLE,
     &Smarthost::TABLE,
     &Dkim::TABLE,
+    &Live::TABLE,
     &Limits::TABLE,
+    &Smtp::TABLE,
     &Retention::TABLE,
+    &Alerts::TABLE,
     &Log::TABLE,
     &Features::TABLE,
 ];
@@ -167,10 +176,16 @@ pub struct Config {
     pub delivery: Delivery,
     /// Mail to people.
     pub bridge: Option<Bridging>,
+    /// Connections over which agents are sent their mail.
+    pub live: Live,
     /// How much of everything.
     pub limits: Limits,
+    /// How mail is taken.
+    pub smtp: Smtp,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// When it says that it is behind.
+    pub alerts: Alerts,
     /// What is logged.
     pub log: Log,
     /// Switches for gradual rollout.
@@ -221,13 +236,15 @@ impl Config {
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
         let bridge = bridge::read(reading);
+        let live = Live::read(reading);
         let limits = Limits::read(reading);
+        let smtp = Smtp::read(reading);
         let retention = Retention::read(reading);
+        let alerts = Alerts::read(reading);
         let log = Log::read(reading);
         let features = Features::read(reading);
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
-            check_proxies(listen, reading);
         }
         if let Some(tls) = &tls {
             tls.check(reading);
@@ -244,6 +261,7 @@ impl Config {
             let seals = !matches!(secrets, Some(None));
             bridge.check(&names.domains, seals, reading);
         }
+        check_mail(listen.as_ref(), &names, reading);
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
         }
@@ -273,8 +291,11 @@ impl Config {
             schemas: schemas?,
             delivery: delivery?,
             bridge: bridge?,
+            live: live?,
             limits: limits?,
+            smtp: smtp?,
             retention: retention?,
+            alerts: alerts?,
             log: log?,
             features: features?,
         })
@@ -321,10 +342,12 @@ fn resolve(
 }
 
 fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
+    check_proxies(listen, reading);
     let taken = [
         ("https", Some(listen.https)),
         ("admin", listen.admin),
         ("ops", listen.ops),
+        ("smtp", listen.smtp),
     ];
     for (index, (name, address)) in taken.iter().enumerate() {
         let earlier = taken[..index]
@@ -334,6 +357,14 @@ fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {
             let text = format!("\"{address}\" is taken by listen.{other}; use another port");
             reading.fault_of(&format!("listen.{name}"), text);
         }
+    }
+}
+
+/// Mail about the server needs somebody who reads it.
+fn check_mail(listen: Option<&Listen>, names: &Names, reading: &mut Reading<'_>) {
+    if listen.is_some_and(|listen| listen.smtp.is_some()) && names.postmaster.is_none() {
+        let text = "needs postmaster: name the agent that gets mail about this server";
+        reading.fault_of("listen.smtp", text.to_owned());
     }
 }
 

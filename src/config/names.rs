@@ -13,7 +13,7 @@ section! {
         gateway_url: GatewayUrl as Url,
         /// The agent that reads mail to `postmaster` of any of our domains. Without one, such mail is refused.
         postmaster: Option<AgentRef> as Optional<Agent>,
-        /// The agent that reads mail to `abuse` of any of our domains. Without one, such mail is refused.
+        /// The agent that reads mail to `abuse` of any of our domains. Without one, that of `postmaster` does.
         abuse: Option<AgentRef> as Optional<Agent>,
         /// The agent that reads mail to agents nobody knows. Without one, such mail is refused.
         catch_all: Option<AgentRef> as Optional<Agent>,

@@ -259,6 +259,18 @@ fn one_wrong_line_is_one_fault() {
             "amtpd.yaml:10:10: listen.admin: \"127.0.0.1:443\" is taken by listen.https",
         ),
         (
+            "listen:\n  smtp: 127.0.0.1:443\npostmaster: ops\n",
+            "amtpd.yaml:10:9: listen.smtp: \"127.0.0.1:443\" is taken by listen.https",
+        ),
+        (
+            "listen:\n  smtp: 127.0.0.1:25\n",
+            "amtpd.yaml:10:9: listen.smtp: needs postmaster: name the agent",
+        ),
+        (
+            "smtp: {recipients: 0}\n",
+            "amtpd.yaml:9:20: smtp.recipients: \"0\" is too little: at least 1",
+        ),
+        (
             "listen:\n  proxy_protocol: true\n",
             "amtpd.yaml:10:19: listen.proxy_protocol: means nothing while listen.trusted_proxies is empty",
         ),

@@ -15,12 +15,15 @@ use crate::net::{
     TlsVersions, authorities, authorities_of_servers,
 };
 use crate::protocol::{Advertisement, Domain};
-use crate::queue::Transports;
+use crate::queue::{Expansion, Transports};
 use crate::store::{Sealer, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Standings};
 use crate::tls::ClientChains;
+use crate::topics::Topics;
 use crate::transport::webhook::WebhookTransport;
-use crate::transport::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
+use crate::transport::{
+    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing,
+};
 
 use super::StartError;
 use super::bridge::BridgeWay;
@@ -30,6 +33,8 @@ pub(super) struct Outgoing {
     pub(super) discovery: Discovery,
     peers: PeerOptions,
     webhooks: GuardedClient,
+    /// For connections to agents that are kept open.
+    pub(super) sockets: GuardedClient,
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
     oidc: GuardedClient,
@@ -62,6 +67,7 @@ impl Outgoing {
             batch: true,
         };
         let allowed = AddressFilter::allowing(&config.net.allow.webhooks);
+        let sockets = making.client(allowed.clone(), None, None, Kind::Socket)?;
         let webhooks = making.client(allowed, None, None, Kind::Webhook)?;
         let allowed = AddressFilter::allowing(&config.net.allow.schemas);
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
@@ -85,6 +91,7 @@ impl Outgoing {
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
+            sockets,
             signing: config.signing.as_ref().map(|signing| {
                 Signing::new(signing.signer(), &config.domains, clock.clone(), metrics)
             }),
@@ -137,9 +144,9 @@ impl Outgoing {
     /// What carries deliveries.
     pub(super) fn transports(
         &self,
-        store: &Store,
-        sealer: Option<Sealer>,
-        clock: &Clock,
+        (store, clock): (&Store, &Clock),
+        (sealer, standings): (Option<Sealer>, Standings),
+        topics: &Topics,
     ) -> Transports {
         let tools = PeerTools {
             store: store.clone(),
@@ -157,10 +164,15 @@ impl Outgoing {
         });
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
+        let members = (webhook.clone(), standings.clone());
+        let group = GroupTransport::new(store.clone(), members.0, members.1, clock.clone());
         Transports {
-            mail,
             peer: Arc::new(peer),
             webhook: Arc::new(webhook),
+            list: Arc::new(Expansion::new(topics.clone())),
+            group: Arc::new(group),
+            mail,
+            standings,
         }
     }
 }
@@ -180,6 +192,7 @@ fn overrides(config: &Config) -> HashMap<Domain, Advertisement> {
 enum Kind {
     Peer,
     Webhook,
+    Socket,
     Schemas,
     Oidc,
     MailPolicies,
@@ -227,11 +240,12 @@ impl Making<'_> {
                 "peer",
             ),
             Kind::Webhook => (TlsVersions::From12, Plain::Inside, None, "webhook"),
+            Kind::Socket => (TlsVersions::From12, Plain::Refused, None, "websocket"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
             Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
             Kind::MailPolicies => (TlsVersions::From12, Plain::Refused, None, "mta-sts"),
         };
-        let client = GuardedClient::new(GuardOptions {
+        let options = GuardOptions {
             resolver: self.resolver.clone(),
             filter,
             trusted_ca_files: tls
@@ -245,7 +259,11 @@ impl Making<'_> {
             plain,
             times: Times::default(),
             clock: self.clock.clone(),
-        })?;
+        };
+        let client = match kind {
+            Kind::Socket => GuardedClient::for_upgrades(options)?,
+            _ => GuardedClient::new(options)?,
+        };
         Ok(client.metered(self.metrics.clone(), purpose))
     }
 }

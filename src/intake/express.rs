@@ -17,7 +17,7 @@ use super::Refusal;
 use super::receipt::Way;
 use crate::envelope::KeySource;
 use crate::protocol::DeliveryStatus;
-use crate::store::{Acceptance, Fate, Plan, Store};
+use crate::store::{Acceptance, Fate, Plan, Store, list_number};
 
 /// Offers that may wait for the queue.
 const WAITING: usize = 256;
@@ -68,7 +68,7 @@ impl Express {
         let queued = acceptance
             .recipients
             .iter()
-            .all(|it| matches!(it.plan, Plan::Queue { .. }));
+            .all(|it| matches!(&it.plan, Plan::Queue { destination, .. } if list_number(destination).is_none()));
         let given = acceptance.envelope.key_source == KeySource::Given;
         if !queued || (given && store.knows(&acceptance).await?) {
             return durable(store, acceptance, claim).await;

@@ -27,6 +27,18 @@ impl Intake {
     /// # Errors
     /// [`Refusal`]: it cannot go where it is to go.
     pub async fn judge_made(&self, made: Made) -> Result<Acceptance, Refusal> {
+        let envelope = self.made(made)?;
+        let is_reply = envelope.origin == Origin::Reply;
+        let mut acceptance = self.judge(envelope, None).await?;
+        // A reply is an agent's word; a notice of ours is not up to policies.
+        if is_reply {
+            self.pass(&mut acceptance).await?;
+        }
+        Ok(acceptance)
+    }
+
+    /// How a message of our own making came.
+    pub(super) fn made(&self, made: Made) -> Result<Envelope, Refusal> {
         let message = Message::parse(
             made.raw,
             Profile::Relay,
@@ -40,8 +52,7 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::InternalError));
         }
         let received_at = self.clock.now();
-        let is_reply = made.origin == Origin::Reply;
-        let judging = self.judge(Envelope {
+        Ok(Envelope {
             message_id: match message.message_id() {
                 Some(id) => id.clone(),
                 None => self.clock.mint_v7().into(),
@@ -61,12 +72,6 @@ impl Intake {
             request_id: made.request_id,
             answers: None,
             message,
-        });
-        let mut acceptance = judging.await?;
-        // A reply is an agent's word; a notice of ours is not up to policies.
-        if is_reply {
-            self.pass(&mut acceptance).await?;
-        }
-        Ok(acceptance)
+        })
     }
 }

@@ -1,6 +1,8 @@
 //! What a door may have beside its store: who is believed, what is counted, asked and written down.
 
-use super::{Express, Intake};
+use std::sync::Arc;
+
+use super::{Express, Intake, MailDoor};
 use crate::admission::Admission;
 use crate::auth::audit::Audit;
 use crate::auth::{SenderCheck, SenderRates};
@@ -57,6 +59,13 @@ impl Intake {
     #[must_use]
     pub fn with_admission(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);
+        self
+    }
+
+    /// Takes mail too.
+    #[must_use]
+    pub fn with_mail(mut self, door: MailDoor) -> Self {
+        self.mail = Some(Arc::new(door));
         self
     }
 }

@@ -11,7 +11,9 @@
 mod bounce;
 mod express;
 mod identities;
+mod list;
 mod made;
+mod mail;
 mod making;
 mod receipt;
 mod recipients;
@@ -29,12 +31,13 @@ use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
+pub use mail::{Admitted, MailDoor, Noting, Posted, ReturnPaths};
 pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::{LocalNames, People};
 pub use refusal::Refusal;
 pub use returned::{Heard, Returned};
 
-use crate::admission::{Admission, Class, Entry};
+use crate::admission::{Admission, Class, Entry, Pressure};
 use crate::auth::audit::Audit;
 use crate::auth::{Presented, SenderCheck, SenderRates, Whence};
 use crate::clock::Clock;
@@ -95,6 +98,7 @@ pub struct Intake {
     path: DeliveryPath,
     express: Option<Express>,
     admission: Option<Admission>,
+    mail: Option<Arc<MailDoor>>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -133,6 +137,7 @@ impl Intake {
             path: DeliveryPath::Durable,
             express: None,
             admission: None,
+            mail: None,
             clock,
             metrics,
         }
@@ -209,10 +214,13 @@ impl Intake {
         let envelope = self.envelope(arrival)?;
         let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
         let sender = envelope.message.sender().clone();
-        let mut acceptance = self.judge(envelope).await?;
+        let mut acceptance = self.judge(envelope, None).await?;
         if let Some(rates) = &self.rates {
             match origin {
-                Origin::Submission => rates.submission(&sender, tier.as_deref())?,
+                Origin::Submission => {
+                    let urgency = (self.pressure(), acceptance.envelope.message.priority());
+                    rates.submission((&sender, tier.as_deref()), urgency)?;
+                }
                 _ => rates.foreign(sender.domain())?,
             }
         }
@@ -269,6 +277,11 @@ impl Intake {
         Ok(Taken { way, ..taken })
     }
 
+    fn pressure(&self) -> Pressure {
+        let admission = self.admission.as_ref();
+        admission.map(Admission::pressure).unwrap_or_default()
+    }
+
     fn takes_early(&self) -> bool {
         self.admission.as_ref().is_none_or(Admission::takes_early)
     }
@@ -289,8 +302,12 @@ impl Intake {
         envelope.verification = verification;
     }
 
-    /// What is to become of a message: writes nothing.
-    async fn judge(&self, mut envelope: Envelope) -> Result<Acceptance, Refusal> {
+    /// What is to become of a message, for all its recipients or only for some: writes nothing.
+    async fn judge(
+        &self,
+        mut envelope: Envelope,
+        only: Option<&[Address]>,
+    ) -> Result<Acceptance, Refusal> {
         let now = envelope.received_at;
         let expires = envelope.message.expires();
         if expires.is_some_and(|expires| expires <= now) {
@@ -303,7 +320,8 @@ impl Intake {
             return Err(Refusal::new(ErrorCode::LoopDetected));
         }
         envelope.answers = self.answered(&envelope.message).await?;
-        let recipients = self.plan(&envelope).await?;
+        let to = only.unwrap_or(envelope.message.recipients());
+        let recipients = self.plan(&envelope, to).await?;
         if let Err(refusal) = refuse_if_none_is_left(&recipients) {
             return Err(Box::pin(self.with_alternatives(refusal, &envelope.message)).await);
         }
@@ -312,6 +330,7 @@ impl Intake {
             recipients,
             reserved: None,
             place: None,
+            blobs: Vec::new(),
         })
     }
 
@@ -401,16 +420,16 @@ impl Intake {
     }
 
     /// What is to become of each recipient.
-    async fn plan(&self, envelope: &Envelope) -> Result<Vec<Planned>, Refusal> {
+    async fn plan(&self, envelope: &Envelope, to: &[Address]) -> Result<Vec<Planned>, Refusal> {
         let give_up_at = self.latest(envelope);
         let mut identities = Identities::new(envelope, &self.clock);
-        let mut planned = Vec::with_capacity(envelope.message.recipients().len());
-        for address in envelope.message.recipients() {
+        let mut planned = Vec::with_capacity(to.len());
+        for address in to {
             let plan = self
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)
                 .await?;
-            let plan = identities.give(plan, address);
+            let plan = identities.give(self.onward(plan, address, give_up_at), address);
             planned.push(Planned {
                 address: address.clone(),
                 plan,

@@ -84,6 +84,9 @@ impl Taken {
                 Decision::Taken { message_id, fates } => (message_id, fates),
             },
         };
+        if let Some(refusal) = refused_by_all(&self.addresses, &fates) {
+            return Err(refusal);
+        }
         self.metrics.accepted(self.origin);
         tracing::info!(
             message.id = message_id.as_str(),
@@ -99,6 +102,22 @@ impl Taken {
             ..receipt
         })
     }
+}
+
+/// Where the commit found room for nobody, nothing of the message is stored.
+fn refused_by_all(addresses: &[Address], fates: &[Fate]) -> Option<Refusal> {
+    let code = |fate: &Fate| match fate {
+        Fate::Refused(code) => Some(*code),
+        _ => None,
+    };
+    let codes = fates.iter().map(code).collect::<Option<Vec<ErrorCode>>>()?;
+    let first = *codes.first()?;
+    let names = addresses.iter().map(ToString::to_string);
+    let refusal = Refusal::of_recipients(first, names.zip(codes));
+    Some(match first {
+        ErrorCode::MailboxFull => refusal.later(),
+        _ => refusal,
+    })
 }
 
 /// The answer; for recipients that had the message before, their present state.

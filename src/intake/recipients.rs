@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::protocol::list::{ToTopic, may_pass};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
-use crate::store::{Agent, DeliveryMode, Plan, Store, StoreError, Terms, party_hash};
+use crate::store::{
+    Agent, AgentKind, Plan, Store, StoreError, Terms, list_destination, party_hash,
+};
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +16,7 @@ pub struct LocalNames {
     pub domains: HashSet<Domain>,
     /// Who reads mail to `postmaster`.
     pub postmaster: Option<Address>,
-    /// Who reads mail to `abuse`.
+    /// Who reads mail to `abuse`; the same as `postmaster` where nobody is named.
     pub abuse: Option<Address>,
     /// Who reads mail to unknown agents.
     pub catch_all: Option<Address>,
@@ -46,7 +49,7 @@ impl LocalNames {
     ) -> Result<Option<Arc<Agent>>, StoreError> {
         let stand_in = match address.local().to_ascii_lowercase().as_str() {
             "postmaster" => self.postmaster.as_ref(),
-            "abuse" => self.abuse.as_ref(),
+            "abuse" => self.abuse.as_ref().or(self.postmaster.as_ref()),
             local if is_reserved(local) => None,
             _ => return self.registered(store, address).await,
         };
@@ -114,19 +117,27 @@ impl LocalNames {
         if !agent.active {
             return Ok(Plan::Refused(ErrorCode::RecipientUnavailable));
         }
+        if agent.settings.kind == AgentKind::Topic {
+            return Ok(to_topic(&agent, message, give_up_at));
+        }
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
-        Ok(match agent.settings.delivery_mode {
-            DeliveryMode::Pull => Plan::Inbox { mailbox: agent.id },
-            DeliveryMode::Push => Plan::Queue {
-                party: agent.id,
-                destination: format!("agent:{}", agent.id),
-                give_up_at,
-                wire: None,
-                reserved: None,
-                terms: Terms::default(),
+        let queued = |kind: &str| Plan::Queue {
+            party: agent.id,
+            destination: format!("{kind}:{}", agent.id),
+            give_up_at,
+            wire: None,
+            reserved: None,
+            terms: Terms::default(),
+        };
+        Ok(match agent.settings.kind {
+            AgentKind::Group if store.calls_members(&agent).await? => queued("group"),
+            _ if agent.settings.has_mailbox() => Plan::Inbox {
+                mailbox: agent.id,
+                priority: None,
             },
+            _ => queued("agent"),
         })
     }
 }
@@ -136,6 +147,26 @@ fn abroad(way: &str, address: &Address, give_up_at: Timestamp) -> Plan {
     Plan::Queue {
         party: party_hash(&address.key()),
         destination: format!("{way}:{}", address.domain()),
+        give_up_at,
+        wire: None,
+        reserved: None,
+        terms: Terms::default(),
+    }
+}
+
+/// What is sent to a topic waits in the queue until the copies are made.
+fn to_topic(topic: &Agent, message: &Message, give_up_at: Timestamp) -> Plan {
+    if ToTopic::of(message) == ToTopic::Publication {
+        if !may_pass(message, &topic.address) {
+            return Plan::Refused(ErrorCode::LoopDetected);
+        }
+        if !takes_schema(topic, message) {
+            return Plan::Refused(ErrorCode::SchemaValidationFailed);
+        }
+    }
+    Plan::Queue {
+        party: topic.id,
+        destination: list_destination(topic.id),
         give_up_at,
         wire: None,
         reserved: None,

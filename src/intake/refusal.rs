@@ -79,6 +79,12 @@ impl Refusal {
         }
     }
 
+    /// The same may be taken in a while.
+    pub(super) fn later(mut self) -> Self {
+        self.retry_after = Some(LATER);
+        self
+    }
+
     /// Adds a detail.
     pub(super) fn with_detail(mut self, name: &str, value: Value) -> Self {
         match &mut self.details {

@@ -16,10 +16,11 @@ use crate::policy::{
     Action, Because, CertificateStanding, Direction, Directions, Ordering, PayloadStanding,
     Question, SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
 };
+use crate::protocol::list::ToTopic;
 use crate::protocol::signature::signable;
 use crate::protocol::{Address, ErrorCode, Message, is_jwe};
 use crate::schema::Judgement;
-use crate::store::{Acceptance, Begin, Order, Plan, Planned, StoredMessage, Terms};
+use crate::store::{Acceptance, Begin, Order, Plan, Planned, StoredMessage, Terms, list_number};
 
 /// When to come again where the key of a signature could not be had.
 const KEY_LATER: Duration = Duration::from_secs(30);
@@ -34,13 +35,22 @@ impl Intake {
     /// [`Refusal`], where no recipient is left.
     pub(super) async fn pass(&self, acceptance: &mut Acceptance) -> Result<DeliveryPath, Refusal> {
         let path = self.ask_policy(acceptance)?;
+        self.check_schema(acceptance).await?;
+        Ok(path)
+    }
+
+    /// Checks the payload against its schema, once for all recipients.
+    ///
+    /// # Errors
+    /// [`Refusal`], where it does not fit.
+    pub(super) async fn check_schema(&self, acceptance: &mut Acceptance) -> Result<(), Refusal> {
         let message = &acceptance.envelope.message;
         let (Some(schemas), Some(id)) = (&self.schemas, message.schema()) else {
-            return Ok(path);
+            return Ok(());
         };
         let errors = match schemas.judge(id, message.payload()).await {
-            Judgement::Valid => return Ok(path),
-            Judgement::Unknown if schemas.unknown() == UnknownSchemas::Accept => return Ok(path),
+            Judgement::Valid => return Ok(()),
+            Judgement::Unknown if schemas.unknown() == UnknownSchemas::Accept => return Ok(()),
             Judgement::Unknown => {
                 json!([{ "field": "schema", "error": "is not known to this gateway" }])
             }
@@ -50,8 +60,7 @@ impl Intake {
             refuse(planned, ErrorCode::SchemaValidationFailed);
         }
         refuse_if_none_is_left(&acceptance.recipients)
-            .map_err(|refusal| refusal.with_detail("validation_errors", errors))?;
-        Ok(path)
+            .map_err(|refusal| refusal.with_detail("validation_errors", errors))
     }
 
     fn ask_policy(&self, acceptance: &mut Acceptance) -> Result<DeliveryPath, Refusal> {
@@ -64,7 +73,7 @@ impl Intake {
         let (mut path, mut retry_after, mut flagged) = (None, None, false);
         let mut over = None;
         for planned in &mut acceptance.recipients {
-            if matches!(planned.plan, Plan::Refused(_)) {
+            if matches!(planned.plan, Plan::Refused(_)) || asks_of_topic(message, &planned.plan) {
                 continue;
             }
             let recipient = planned.address.clone();
@@ -114,6 +123,7 @@ impl Intake {
     fn directions(&self, origin: Origin, planned: &Planned) -> Directions {
         let taken = match origin {
             Origin::Peer => Direction::Inbound,
+            Origin::Mail => Direction::BridgeIn,
             _ => Direction::Submission,
         };
         match &planned.plan {
@@ -228,6 +238,13 @@ impl Intake {
     }
 }
 
+/// Whether it concerns its sender's own subscription to a topic: of that the topic judges, not who
+/// may publish.
+fn asks_of_topic(message: &Message, plan: &Plan) -> bool {
+    matches!(plan, Plan::Queue { destination, .. } if list_number(destination).is_some())
+        && ToTopic::of(message).is_request()
+}
+
 fn refuse(planned: &mut Planned, code: ErrorCode) {
     if !matches!(planned.plan, Plan::Refused(_)) {
         planned.plan = Plan::Refused(code);
@@ -258,7 +275,7 @@ fn rate_of(verdict: &Verdict) -> Option<OverRate> {
 }
 
 /// What the policy knows of a message.
-fn standing(envelope: &Envelope) -> Standing {
+pub(super) fn standing(envelope: &Envelope) -> Standing {
     use VerificationResult as Found;
     let by_certificate = envelope.verification.method == "client_certificate";
     let (sender, signature) = match envelope.verification.result {
@@ -306,13 +323,17 @@ fn on_terms(verdict: &Verdict, planned: &Planned, give_up_at: crate::protocol::T
         },
     };
     match &planned.plan {
-        Plan::Inbox { mailbox } if terms.begin == Begin::Held => Plan::Queue {
+        Plan::Inbox { mailbox, .. } if terms.begin == Begin::Held => Plan::Queue {
             party: *mailbox,
             destination: format!("agent:{mailbox}"),
             give_up_at,
             wire: None,
             reserved: None,
             terms,
+        },
+        Plan::Inbox { mailbox, .. } => Plan::Inbox {
+            mailbox: *mailbox,
+            priority: terms.priority,
         },
         Plan::Queue {
             party,

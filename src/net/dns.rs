@@ -4,6 +4,7 @@
 //! test may answer by itself.
 
 mod hickory;
+mod pooled;
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use hickory::{DnsSetupFault, HickoryResolver};
+pub use pooled::pooled_resolver;
 
 /// A question on its way.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<Records<T>, DnsFault>> + Send + 'a>>;

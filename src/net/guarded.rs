@@ -22,10 +22,11 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::http::{Extensions, HeaderMap, StatusCode};
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::dns::Resolver;
 use super::filter::AddressFilter;
@@ -147,6 +148,18 @@ impl GuardedClient {
     /// # Errors
     /// [`FileFault`] names the file of certificates that cannot be used.
     pub fn new(options: GuardOptions) -> Result<Self, FileFault> {
+        Self::speaking(options, &[b"h2", b"http/1.1"])
+    }
+
+    /// A client with these options for [`GuardedClient::upgrade`]: it speaks HTTP/1.1 only.
+    ///
+    /// # Errors
+    /// [`FileFault`] names the file of certificates that cannot be used.
+    pub fn for_upgrades(options: GuardOptions) -> Result<Self, FileFault> {
+        Self::speaking(options, &[b"http/1.1"])
+    }
+
+    fn speaking(options: GuardOptions, protocols: &[&[u8]]) -> Result<Self, FileFault> {
         let mut believed = roots::of_system();
         for path in &options.trusted_ca_files {
             roots::add(&mut believed, path)?;
@@ -156,7 +169,7 @@ impl GuardedClient {
             TlsVersions::From12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         };
         let mut config = roots::config(versions, believed, options.client_identity.as_ref())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
         let clock = options.clock.clone();
         let client = pool(options.times.idle).build(Connector::new(options, config));
         Ok(Self {
@@ -204,6 +217,53 @@ impl GuardedClient {
         outcome
     }
 
+    /// Sends a request that asks for another protocol; gives the headers of the answer, and the
+    /// connection where it is spoken from now on. An answer with another status is not read.
+    ///
+    /// # Errors
+    /// [`NetFault`] says how far it came.
+    pub async fn upgrade(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        time: Duration,
+    ) -> Result<(StatusCode, HeaderMap, Option<TokioIo<Upgraded>>), NetFault> {
+        let host = host_of(request.uri());
+        let used = capture_connection(&mut request);
+        let asked = async {
+            let fault = |error| NetFault::of(&host, &error);
+            let mut answer = self.client.request(request).await.map_err(fault)?;
+            let status = answer.status();
+            let upgraded = match status {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    let upgraded = hyper::upgrade::on(&mut answer).await;
+                    Some(TokioIo::new(upgraded.map_err(|error| {
+                        NetFault::Connect {
+                            host: host.clone(),
+                            cause: error.to_string(),
+                        }
+                    })?))
+                }
+                _ => None,
+            };
+            Ok((status, answer.headers().clone(), upgraded))
+        };
+        let outcome = self.clock.within(time, asked).await;
+        let outcome = outcome.unwrap_or_else(|| {
+            Err(NetFault::TimedOut {
+                host: host.clone(),
+                phase: give_up(&used),
+            })
+        });
+        if let Some((metrics, purpose)) = &self.meter {
+            let result = match &outcome {
+                Ok((status, ..)) => class_of(*status),
+                Err(fault) => fault.kind(),
+            };
+            metrics.outgoing(purpose, result);
+        }
+        outcome
+    }
+
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
@@ -232,7 +292,7 @@ impl GuardedClient {
 /// The class of an answer, as metrics name it.
 fn class_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        200..=299 => "2xx",
+        101 | 200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         500..=599 => "5xx",

@@ -15,6 +15,7 @@ mod roots;
 pub use client::{HttpsClient, NetError, Options, Roots};
 pub use dns::{
     Asked, DnsFault, DnsSetupFault, HickoryResolver, MailExchange, Records, Resolver, Texts,
+    pooled_resolver,
 };
 pub use filter::{AddressFilter, RefusedAddress};
 pub use guarded::{

@@ -106,7 +106,8 @@ fn unreachable(rule: &Rule, local: &[Domain]) -> Option<&'static str> {
         return Some("a reserved name of our own is covered by `*` only, never by a pattern");
     }
     let only = |directions: Directions| directions.covers(rule.directions);
-    let from_us = (Direction::Submission | Direction::Outbound) | Direction::BridgeOut.into();
+    let from_us = (Direction::Submission | Direction::Outbound)
+        | (Direction::BridgeOut | Direction::Broadcast);
     let to_us: Directions = Direction::Inbound | Direction::BridgeIn;
     match (ours(&rule.sender), ours(&rule.recipient)) {
         (Some(true), _) if only(to_us) => {

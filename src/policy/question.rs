@@ -18,16 +18,22 @@ pub enum Direction {
     BridgeIn,
     /// To be given on as mail.
     BridgeOut,
+    /// Wants the copies of a topic: the sender is the subscriber, the recipient the topic.
+    Subscribe,
+    /// Writes to all agents of a domain at once.
+    Broadcast,
 }
 
 impl Direction {
     /// Every direction, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Submission,
         Self::Inbound,
         Self::Outbound,
         Self::BridgeIn,
         Self::BridgeOut,
+        Self::Subscribe,
+        Self::Broadcast,
     ];
 
     /// The word in rules.
@@ -39,6 +45,8 @@ impl Direction {
             Self::Outbound => "outbound",
             Self::BridgeIn => "bridge-in",
             Self::BridgeOut => "bridge-out",
+            Self::Subscribe => "subscribe",
+            Self::Broadcast => "broadcast",
         }
     }
 
@@ -55,8 +63,9 @@ impl Direction {
 pub struct Directions(u8);
 
 impl Directions {
-    /// Every direction.
-    pub const ALL: Self = Self(0b1_1111);
+    /// Every direction of a message to its recipient: what a rule covers that names none. To
+    /// subscribe and to write to everybody at once has to be named.
+    pub const MESSAGES: Self = Self(0b1_1111);
     pub(super) const NONE: Self = Self(0);
 
     /// Whether one direction is in both.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fault::{FaultList, PolicyFaults};
 use super::index::{AddressIndex, Index, Search};
 use super::pattern::{AddressPattern, Key};
-use super::question::Question;
+use super::question::{Directions, Question};
 use super::reading;
 use super::rule::{Action, Asked, Because, Limit, Mismatch, Rule, RulePlace, RuleRef, Verdict};
 use crate::config::DeliveryPath;
@@ -207,7 +207,9 @@ impl PolicySet {
 
     /// The refusal by the first restricted recipient that does not let this sender in.
     fn restriction(&self, asked: &Asked<'_>) -> Option<Verdict> {
-        if self.restricted.is_empty() {
+        // Who may write to a recipient says nothing of who may read what others write to it.
+        let writes = asked.question.directions.meets(Directions::MESSAGES);
+        if self.restricted.is_empty() || !writes {
             return None;
         }
         let refuses = |number: u32| {

@@ -10,6 +10,7 @@ pub mod error_code;
 pub mod ids;
 pub mod json;
 mod jwe;
+pub mod list;
 pub mod message;
 pub mod schema_id;
 pub mod signature;

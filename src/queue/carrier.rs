@@ -5,6 +5,7 @@
 //! its cause.
 
 mod by_mail;
+mod entering;
 mod loading;
 mod settling;
 mod ways;
@@ -25,10 +26,9 @@ use super::window::{After, Dispatch, Report};
 use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
-use crate::store::{
-    Accepting, Agent, AttemptNote, Delivery, DeliveryMode, Ending, Settlement, Store,
-};
+use crate::store::{Accepting, AttemptNote, Delivery, Store};
 use crate::telemetry::Metrics;
+use crate::topics::Topics;
 use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Trouble};
 
 pub use ways::Transports;
@@ -62,6 +62,7 @@ pub(super) struct Carrier {
     pub(super) store: Store,
     pub(super) intake: Intake,
     pub(super) transports: Transports,
+    pub(super) topics: Topics,
     pub(super) notices: Notices,
     pub(super) paces: Paces,
     pub(super) schedule: Schedule,
@@ -164,19 +165,21 @@ impl Carrier {
             return Err(());
         };
         let agent = match destination {
-            Destination::Agent(number) => self
+            Destination::Agent(number) | Destination::Group(number) => self
                 .store
                 .find_agent_by_number(number)
                 .await
                 .unwrap_or(None),
-            Destination::Peer(_) | Destination::Mail(_) => None,
+            Destination::Peer(_) | Destination::List(_) | Destination::Mail(_) => None,
         };
-        let polls = agent
-            .as_ref()
-            .filter(|agent| agent.settings.delivery_mode == DeliveryMode::Pull);
-        if let Some(agent) = polls {
+        if let Some(agent) = &agent
+            && self.is_for_mailbox(&destination, agent).await
+        {
+            if let Some((accepting, claim)) = accepting {
+                drop((accepting.decision().await, claim));
+            }
             return self
-                .move_to_inbox(dispatch.id, agent, deliveries, tell)
+                .move_to_inbox(dispatch.id, agent.id, deliveries, tell)
                 .await;
         }
         let attempted = self
@@ -334,34 +337,6 @@ impl Carrier {
             verdict,
         }
     }
-
-    /// The agent polls now: what waited for its webhook goes to its inbox.
-    async fn move_to_inbox(
-        &self,
-        id: u64,
-        agent: &Agent,
-        deliveries: Vec<Delivery>,
-        tell: &UnboundedSender<Event>,
-    ) -> Result<(), ()> {
-        let now = self.clock.now();
-        let results = deliveries.iter().map(|it| (it.seq, After::Done)).collect();
-        let settlements: Vec<Settlement> = deliveries
-            .into_iter()
-            .map(|it| Settlement {
-                seq: it.seq,
-                mid: it.stored.mid,
-                recipient: it.recipient.to_string(),
-                at: now,
-                held: None,
-                attempt: None,
-                fate: Ending::Inbox(agent.id),
-            })
-            .collect();
-        self.metrics.queue().settled("moved", "webhook");
-        let settled = self.store.settle(settlements, Vec::new()).await;
-        send(tell, id, results, Report::Unknown);
-        settled.map_err(|error| tracing::error!(%error, "mail could not be moved to an inbox"))
-    }
 }
 
 impl Done {
@@ -425,7 +400,7 @@ fn report(done: &[Done]) -> Report {
                 report = match report {
                     Report::Well => Report::Well,
                     Report::Trouble(other) => Report::Trouble(other.max(it.asked)),
-                    Report::Unknown => Report::Trouble(it.asked),
+                    Report::Unknown | Report::Full(_) => Report::Trouble(it.asked),
                 };
             }
             _ => report = Report::Well,

@@ -34,6 +34,8 @@ const PAGE: usize = 2_000;
 const GIVEN_UP: usize = 200;
 /// How often what is out of its lane, given up, or to be counted is looked for.
 const ROUND: Duration = Duration::from_secs(10);
+/// How often full mailboxes are looked at because something left one, at most.
+const ROOM: Duration = Duration::from_millis(100);
 /// Destinations that are down are named up to this number.
 const SHOWN: usize = 5;
 /// After a database fault reading is tried again after this time.
@@ -71,6 +73,8 @@ pub struct Manager {
     /// Whether there may be rows above the high mark.
     unread: bool,
     next_round: Timestamp,
+    /// When full mailboxes may be looked at because something left one.
+    next_room: Timestamp,
     /// When what is out of its lane is looked for.
     loose_at: Option<Timestamp>,
     sharing: Sharing,
@@ -115,6 +119,7 @@ impl Manager {
             post,
             unread: true,
             next_round: now,
+            next_room: now,
             loose_at: Some(now),
             #[cfg(test)]
             pieces: Arc::default(),
@@ -134,6 +139,7 @@ impl Manager {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), QueueFault> {
         let mut new_rows = self.events.subscribe(Topic::Queue);
         let mut control = self.events.subscribe(Topic::Control);
+        let mut room = self.events.subscribe(Topic::Room);
         self.stop = stop.clone();
         loop {
             let wake = self.work().await;
@@ -152,12 +158,20 @@ impl Manager {
                     self.window.look_again(clock.now());
                     self.loose_at = Some(clock.now());
                 }
+                () = room.changed() => self.look_for_room(clock.now()),
                 () = self.sharing.share.changed() => {}
                 () = clock.wait(pause) => {}
             }
             self.learn_all();
         }
         self.drain().await
+    }
+
+    fn look_for_room(&mut self, now: Timestamp) {
+        if now >= self.next_room {
+            self.next_room = now.plus(ROOM);
+            self.window.look_for_room(now);
+        }
     }
 
     /// Takes in what came of attempts, without waiting.

@@ -3,6 +3,7 @@
 mod backoff;
 mod carrier;
 mod destination;
+mod expansion;
 mod keeper;
 mod lane;
 mod late;
@@ -15,14 +16,17 @@ mod shards;
 mod share;
 mod sweeper;
 mod verdict;
+mod watch;
 mod window;
 
 pub use backoff::Schedule;
 pub use carrier::Transports;
+pub use expansion::Expansion;
 pub use keeper::{Keeper, Membership};
 pub use manager::{Manager, QueueFault, QueueLimits};
 pub use share::Share;
 pub use sweeper::Sweeper;
+pub use watch::{Thresholds, Watch};
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -34,6 +38,7 @@ use crate::intake::{Intake, Offer};
 use crate::protocol::Domain;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Post};
+use crate::topics::Topics;
 
 /// What the queue goes by.
 #[derive(Debug, Clone)]
@@ -60,6 +65,8 @@ pub struct QueueParts {
     pub store: Store,
     /// Judges what settling brings forth.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// The ways out.
     pub transports: Transports,
     /// What time it is.
@@ -89,6 +96,7 @@ pub fn manager(parts: QueueParts, rules: QueueRules) -> Manager {
         store: parts.store,
         intake: parts.intake,
         transports: parts.transports,
+        topics: parts.topics,
         share: parts.share,
         schedule: rules.schedule,
         delay_notice: rules.delay_notice,

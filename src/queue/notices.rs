@@ -70,7 +70,9 @@ impl Notices {
     /// The notice of a failure to the sender, where one is due.
     pub(super) async fn bounce(&self, telling: &Telling<'_>) -> (BounceFate, Option<Acceptance>) {
         let stored = telling.stored;
-        if stored.origin == Origin::Bounce || telling.message.is_bounce() {
+        // Of copies the gateway itself takes note.
+        let is_ours = matches!(stored.origin, Origin::Bounce | Origin::List);
+        if is_ours || telling.message.is_bounce() {
             return (BounceFate::None, None);
         }
         let sender = telling.message.sender();
@@ -90,7 +92,8 @@ impl Notices {
 
     /// The notice that a delivery takes long.
     pub(super) async fn delay(&self, telling: &Telling<'_>) -> Option<Acceptance> {
-        let is_notice = telling.stored.origin == Origin::Bounce || telling.message.is_bounce();
+        let is_ours = matches!(telling.stored.origin, Origin::Bounce | Origin::List);
+        let is_notice = is_ours || telling.message.is_bounce();
         if is_notice || telling.stored.trust == Trust::Unverified {
             return None;
         }

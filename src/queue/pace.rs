@@ -78,7 +78,7 @@ impl Paces {
         let until = match destination {
             Destination::Peer(domain) => self.limiters.get(domain)?.check().err()?,
             Destination::Mail(domain) => self.mail.as_ref()?.check_key(domain).err()?,
-            Destination::Agent(_) => return None,
+            Destination::Agent(_) | Destination::Group(_) | Destination::List(_) => return None,
         };
         let now = Ticks::of(self.clock.clone()).now();
         Some(until.earliest_possible().duration_since(now).into())

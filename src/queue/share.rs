@@ -83,6 +83,15 @@ impl Share {
             .is_none_or(|kept| kept.ownership.borrow().is_known(kept.clock.monotonic()))
     }
 
+    /// Whether what is done for this number, by one gateway of several, is this one's to do now.
+    #[must_use]
+    pub fn is_mine(&self, number: i64) -> bool {
+        let Some(kept) = &self.0 else { return true };
+        let now = kept.clock.monotonic();
+        let own = kept.ownership.borrow();
+        own.may_use(shard_of(number), now).is_some()
+    }
+
     /// Whether what was just submitted for these lanes may go before it is on disk.
     pub(super) fn may_go_early(&self, mut lanes: impl Iterator<Item = i64>) -> bool {
         let Some(kept) = &self.0 else { return true };

@@ -13,6 +13,8 @@ use crate::clock::Clock;
 use crate::store::{RetentionRules, Store};
 
 const EVERY: Duration = Duration::from_secs(60);
+/// Mailboxes counted again in one round.
+const RECOUNTED: usize = 20;
 
 /// Forgets what is over.
 pub struct Sweeper {
@@ -48,8 +50,10 @@ impl Sweeper {
 
     /// Works until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        let mut recounted = 0;
         loop {
             self.round(&stop).await;
+            self.mailboxes(&mut recounted).await;
             self.cut_audit(&stop).await;
             tokio::select! {
                 () = self.clock.wait(EVERY) => {}
@@ -77,6 +81,25 @@ impl Sweeper {
         }
         if rows > 0 {
             tracing::info!(rows, messages, "forgot what was over");
+        }
+    }
+
+    /// Gives up mail that is too old or too much where that is wanted, and counts some mailboxes
+    /// again where gateways of older versions may work beside.
+    async fn mailboxes(&self, recounted: &mut i64) {
+        if !self.is_on_duty().await {
+            return;
+        }
+        match self.store.bury_overdue(self.clock.now()).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "gave up the oldest mail of full mailboxes"),
+            Err(error) => tracing::warn!(%error, "the sweeper could not work"),
+        }
+        if self.store.is_shared() {
+            match self.store.recount_mailboxes(*recounted, RECOUNTED).await {
+                Ok(next) => *recounted = next.unwrap_or(0),
+                Err(error) => tracing::warn!(%error, "the sweeper could not work"),
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //!   it is not kept, and is read again by its index when its turn comes. So a million rows for one
 //!   destination do not stand in the way of the others.
 //! - Of a lane one request, or one batch, is under way. A lane whose head must wait is blocked.
+//! - Inside a destination the lane with the most urgent head goes first, and less urgent ones have
+//!   their share all the same: see `window/slots.rs`. The order inside a lane stays.
 //! - What could not be settled is read again.
 //! - Where the database is shared only lanes of the own shards are held, and rows may become
 //!   visible late: see `window/shared.rs`.
@@ -14,6 +16,7 @@ mod entry;
 mod landing;
 mod parts;
 mod shared;
+mod slots;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 

@@ -1,14 +1,17 @@
 //! The verb `accept`: message, inbox rows or deliveries, and idempotency in one commit.
 //!
 //! What it promises:
-//! - a recipient that polls is settled here: its inbox row *is* the delivery;
+//! - a recipient that polls is settled here: its inbox row *is* the delivery; where its mailbox is
+//!   full, what becomes of the message is decided here too (see `room`);
 //! - positions in a mailbox become visible in order and without gaps;
 //! - a message whose key is known for a recipient is not delivered to it again
 //!   (AMTP 1.0, section 8.1.1), and a known key with other content refuses the whole request;
+//! - what is sent to a topic gets its number there, if its sender knows the last one or names none;
 //! - where every recipient is refused or known, nothing is written.
 
 mod mailboxes;
 mod numbers;
+mod publications;
 mod rows;
 
 use tokio::sync::oneshot;
@@ -17,6 +20,7 @@ use super::claims::{Claim, Claims, Known};
 use super::error::StoreError;
 use super::identity::WireIdentity;
 use super::party_hash;
+use super::room;
 pub(super) use super::shards::shard_of as shard;
 use super::sql::Connection;
 use crate::admission::Place;
@@ -24,8 +28,9 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId, Priority, Timestamp};
 
-use mailboxes::Mailboxes;
+use mailboxes::{Mailboxes, Room};
 pub(super) use numbers::{Drawn, Numbers, Open};
+use publications::Publications;
 use rows::Rows;
 
 /// A judged message: what is to become of each recipient.
@@ -39,6 +44,8 @@ pub struct Acceptance {
     pub reserved: Option<i64>,
     /// Its place among those in flight, until it is written or refused.
     pub place: Option<Place>,
+    /// Complete contents that it refers to: they are its own from the commit on.
+    pub blobs: Vec<String>,
 }
 
 /// One recipient and what was judged of it.
@@ -57,6 +64,8 @@ pub enum Plan {
     Inbox {
         /// The agent's number.
         mailbox: i64,
+        /// Its priority there, whatever its message says.
+        priority: Option<Priority>,
     },
     /// Into the queue.
     Queue {
@@ -190,19 +199,26 @@ pub(super) async fn apply(
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     let mut claims = Claims::read(tx, jobs).await?;
+    let mut publications = Publications::read(tx, jobs).await?;
     let mut mailboxes = Mailboxes::read(tx, jobs).await?;
     let mut next = Next {
-        drawn: numbers.draw(tx, needed(jobs)).await?,
+        drawn: numbers.draw(tx, needed(jobs, &mailboxes)).await?,
         numbers,
     };
     let mut rows = Rows::default();
     for job in jobs.iter_mut() {
-        let decision = decide(job, &mut claims, &mut mailboxes, &mut next, &mut rows);
+        let places = (&mut mailboxes, &mut publications);
+        let decision = decide(job, &mut claims, places, &mut next, &mut rows);
         job.decision = Some(decision);
     }
-    mailboxes.write(tx, topics).await?;
+    let overfull = mailboxes.write(tx, topics).await?;
     topics.append(&mut rows.topics);
     rows.write(tx).await?;
+    publications.write(tx).await?;
+    let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
+    for (id, mailbox) in overfull {
+        room::bury(tx, (id, &mailbox), now, topics).await?;
+    }
     claims.write(tx).await
 }
 
@@ -222,11 +238,15 @@ impl Next<'_> {
 }
 
 /// How many messages and deliveries the batch brings forth at most.
-fn needed(jobs: &[&mut AcceptJob]) -> (usize, usize) {
+fn needed(jobs: &[&mut AcceptJob], mailboxes: &Mailboxes) -> (usize, usize) {
     let deliveries = jobs
         .iter()
         .flat_map(|job| &job.acceptance.recipients)
-        .filter(|recipient| matches!(recipient.plan, Plan::Queue { reserved: None, .. }))
+        .filter(|recipient| match recipient.plan {
+            Plan::Queue { reserved, .. } => reserved.is_none(),
+            Plan::Inbox { mailbox, .. } => mailboxes.may_hold(mailbox),
+            Plan::Refused(_) => false,
+        })
         .count();
     (jobs.len(), deliveries)
 }
@@ -234,7 +254,7 @@ fn needed(jobs: &[&mut AcceptJob]) -> (usize, usize) {
 fn decide(
     job: &AcceptJob,
     claims: &mut Claims,
-    mailboxes: &mut Mailboxes,
+    (mailboxes, publications): (&mut Mailboxes, &mut Publications),
     next: &mut Next<'_>,
     rows: &mut Rows,
 ) -> Decision {
@@ -270,11 +290,18 @@ fn decide(
         .map(|(recipient, known)| match (known, &recipient.plan) {
             (_, Plan::Refused(code)) => Fate::Refused(*code),
             (Some(mid), _) => Fate::Known(mid),
-            (None, Plan::Inbox { mailbox }) => match mailboxes.take(*mailbox) {
-                Some(seq) => rows.inbox((*mailbox, seq), mid, envelope, &recipient.address),
-                None => Fate::Refused(ErrorCode::AgentUnknown),
+            (None, Plan::Inbox { mailbox, .. }) => {
+                match mailboxes.take(*mailbox, envelope, recipient) {
+                    Room::Position(seq) => rows.inbox((*mailbox, seq), mid, envelope, recipient),
+                    Room::Queue => rows.delivery(next, mid, envelope, &held(envelope, recipient)),
+                    Room::Full => Fate::Refused(ErrorCode::MailboxFull),
+                    Room::Gone => Fate::Refused(ErrorCode::AgentUnknown),
+                }
+            }
+            (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {
+                true => rows.delivery(next, mid, envelope, recipient),
+                false => Fate::Refused(ErrorCode::Conflict),
             },
-            (None, Plan::Queue { .. }) => rows.delivery(next, mid, envelope, recipient),
         })
         .collect();
     if !fates.iter().any(|fate| matches!(fate, Fate::New(_))) {
@@ -299,6 +326,29 @@ fn decide(
     Decision::Taken { message_id, fates }
 }
 
+/// A recipient whose mailbox is full: its message waits in the queue until there is room.
+fn held(envelope: &Envelope, recipient: &Planned) -> Planned {
+    let Plan::Inbox { mailbox, priority } = recipient.plan else {
+        return recipient.clone();
+    };
+    let latest = envelope.received_at.plus(room::HELD_FOR);
+    let expires = envelope.message.expires();
+    Planned {
+        address: recipient.address.clone(),
+        plan: Plan::Queue {
+            party: mailbox,
+            destination: format!("agent:{mailbox}"),
+            give_up_at: expires.map_or(latest, |expires| expires.min(latest)),
+            wire: None,
+            reserved: None,
+            terms: Terms {
+                priority,
+                ..Terms::default()
+            },
+        },
+    }
+}
+
 /// The state of a delivery that waits for its first attempt.
 pub(super) const DELIVERY_QUEUED: i64 = 0;
 /// The state of a delivery that an operator has to release.
@@ -321,10 +371,13 @@ pub fn lane_of(envelope: &Envelope, recipient: &Planned) -> i64 {
     }
 }
 
+/// The priority of what says nothing of it.
+pub(super) const PRIORITY_NORMAL: i64 = 1;
+
 const fn priority(priority: Priority) -> i64 {
     match priority {
         Priority::Low => 0,
-        Priority::Normal => 1,
+        Priority::Normal => PRIORITY_NORMAL,
         Priority::High => 2,
         Priority::Urgent => 3,
     }

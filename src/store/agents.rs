@@ -12,6 +12,8 @@ use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::keys::{self, NewKey};
+use super::room;
+use super::sessions::{self, Which};
 use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
 use crate::protocol::{Address, AgentName, Domain, Timestamp};
@@ -171,6 +173,26 @@ impl Store {
         reader.rows(statement).await?.iter().map(agent).collect()
     }
 
+    /// The active agents that are connected to by us, at most `limit`, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dialled_agents(&self, limit: usize) -> Result<Vec<Agent>, StoreError> {
+        let mut reader = self.reader().await?;
+        // The text finds few; what they say decides.
+        let statement = Statement::new(format!(
+            "SELECT {COLUMNS} FROM agents WHERE deleted_at IS NULL AND active = ? \
+             AND settings LIKE ? ORDER BY id LIMIT ?"
+        ))
+        .bind(true)
+        .bind("%\"push_target\":\"wss://%")
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = reader.rows(statement).await?;
+        let found = rows.iter().map(agent).collect::<Result<Vec<_>, _>>()?;
+        let dials = |agent: &Agent| agent.settings.dials().is_some();
+        Ok(found.into_iter().filter(dials).collect())
+    }
+
     /// Registers an agent with its first key and an empty mailbox.
     ///
     /// # Errors
@@ -286,8 +308,7 @@ impl Verb for CreateAgent {
         .bind(new.now.as_millis());
         let row = tx.row(insert).await?.ok_or(sqlx::Error::RowNotFound)?;
         let id = row.int(0)?;
-        tx.run(Statement::new("INSERT INTO mailboxes (id, next_seq) VALUES (?, 1)").bind(id))
-            .await?;
+        tx.run(room::create(id, &new.settings.bounds)).await?;
         keys::insert(tx, id, &new.key, new.now).await?;
         Ok(Created::Agent(id))
     }
@@ -301,9 +322,11 @@ impl Verb for ChangeAgent {
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
-        _topics: &'a mut Vec<Topic>,
+        topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let change = &self.0;
+        // There may be room now for what waits.
+        topics.push(Topic::Room);
         let Some(present) = settings_of(tx, change.id).await? else {
             return Ok(false);
         };
@@ -322,14 +345,30 @@ impl Verb for ChangeAgent {
         .bind(change.now.as_millis())
         .bind(change.id);
         let found = tx.run(update).await? > 0;
+        room::bound(tx, change.id, &settings.bounds).await?;
         if let Some(headers) = &change.sealed_headers {
             let update = Statement::new("UPDATE agents SET sealed_headers = ? WHERE id = ?")
                 .bind(headers.clone())
                 .bind(change.id);
             tx.run(update).await?;
         }
+        if let Some(reason) = why_sessions_end(change, &present) {
+            let all = Which::Agent(change.id);
+            sessions::dismiss(tx, all, reason, change.now, topics).await?;
+        }
         Ok(found)
     }
+}
+
+/// Why an agent's sessions do not outlive a change, where they do not.
+fn why_sessions_end(change: &AgentChange, present: &AgentSettings) -> Option<&'static str> {
+    if !change.active {
+        return Some("the agent was deactivated");
+    }
+    let changed = change.settings.live != present.live
+        || change.settings.has_mailbox() != present.has_mailbox()
+        || change.settings.dials() != present.dials();
+    changed.then_some("the agent's settings were changed")
 }
 
 /// What is set of an agent at present; nothing where it is gone.
@@ -365,13 +404,19 @@ impl Verb for DeleteAgent {
                 .bind(self.now.as_millis())
                 .bind(self.id);
         let found = tx.run(update).await? > 0;
+        let all = Which::Agent(self.id);
+        sessions::dismiss(tx, all, "the agent was deleted", self.now, topics).await?;
         if let Some(memory) = tx.memory() {
             memory.forget(self.id);
         }
         tx.run(Statement::new("DELETE FROM mailboxes WHERE id = ?").bind(self.id))
             .await?;
-        tx.run(Statement::new("DELETE FROM api_keys WHERE agent = ?").bind(self.id))
-            .await?;
+        for text in [
+            "DELETE FROM api_keys WHERE agent = ?",
+            "DELETE FROM session_copies WHERE mailbox = ?",
+        ] {
+            tx.run(Statement::new(text).bind(self.id)).await?;
+        }
         topics.push(Topic::Mailbox(self.id));
         Ok(found)
     }

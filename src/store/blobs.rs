@@ -4,6 +4,8 @@
 //! by chunk, then completed; one that is not completed or not claimed by a message within a day
 //! is removed, and so is one whose message is gone.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ring::digest;
 
@@ -12,10 +14,26 @@ use super::committer::Verb;
 use super::error::StoreError;
 use super::sql::{Connection, Statement};
 use crate::events::Topic;
-use crate::protocol::Timestamp;
+use crate::protocol::{IdempotencyKey, Timestamp};
 
 /// The size of every chunk but the last.
 pub(super) const CHUNK: usize = 256 * 1024;
+
+/// The name of the mail that a message was made of, whole, by the message's key. It is kept only where
+/// the mail has to go on as it came.
+#[must_use]
+pub fn raw_mail_id(key: &IdempotencyKey) -> String {
+    part_id(key, "raw")
+}
+
+/// The name of a part of the mail that a message was made of, by the message's key.
+#[must_use]
+pub fn part_id(key: &IdempotencyKey, part: &str) -> String {
+    let named = format!("{}\n{part}", key.as_str());
+    let hash = digest::digest(&digest::SHA256, named.as_bytes());
+    let hex = hash.as_ref()[..20].iter().map(|byte| format!("{byte:02x}"));
+    hex.collect()
+}
 
 /// What is known of a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +49,19 @@ pub struct BlobMeta {
     /// Its media type.
     pub media_type: String,
 }
+
+/// Whether a content under a known name has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    Fresh,
+    /// It is complete.
+    Known,
+    /// It is being written.
+    Busy,
+}
+
+/// After this time a content that is not complete is not being written any more.
+const STALE: Duration = Duration::from_secs(3_600);
 
 /// A content on its way in.
 pub struct Blob {
@@ -61,14 +92,48 @@ impl Store {
                 now,
             })
             .await?;
-        Ok(Blob {
+        Ok(self.blob(id))
+    }
+
+    fn blob(&self, id: String) -> Blob {
+        Blob {
             store: self.clone(),
             id,
             hash: digest::Context::new(&digest::SHA256),
             pending: Vec::new(),
             size: 0,
             chunks: 0,
-        })
+        }
+    }
+
+    /// Keeps a content under a name that follows from what it is, so that who comes again with it
+    /// finds it there: then nothing is written.
+    ///
+    /// # Errors
+    /// When the database fails; `Busy` while another writes it.
+    pub async fn keep_blob(
+        &self,
+        id: &str,
+        media_type: &str,
+        (bytes, now): (Bytes, Timestamp),
+    ) -> Result<(), StoreError> {
+        let begin = BeginNamed {
+            id: id.to_owned(),
+            media_type: media_type.to_owned(),
+            whole: Some(bytes.clone()).filter(|bytes| bytes.len() <= CHUNK),
+            now,
+        };
+        match self.0.committing.commit(begin).await? {
+            Beginning::Known => return Ok(()),
+            Beginning::Busy => return Err(StoreError::Busy),
+            Beginning::Fresh if bytes.len() <= CHUNK => return Ok(()),
+            Beginning::Fresh => {}
+        }
+        let mut blob = self.blob(id.to_owned());
+        for part in bytes.chunks(CHUNK) {
+            blob.write(part).await?;
+        }
+        blob.complete().await
     }
 
     /// What is known of a complete content.
@@ -186,6 +251,72 @@ impl Verb for BeginBlob {
     }
 }
 
+/// Begins a content unless it is there. One that nobody completed in time is begun anew; one that is
+/// complete and nobody's is kept as if it came now.
+struct BeginNamed {
+    id: String,
+    media_type: String,
+    /// All of it, where that is one chunk: then it is complete at once.
+    whole: Option<Bytes>,
+    now: Timestamp,
+}
+
+impl Verb for BeginNamed {
+    type Answer = Beginning;
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<Beginning> {
+        let asked = Statement::new("SELECT complete, created_at FROM blobs WHERE id = ?")
+            .bind(self.id.as_str());
+        if let Some(row) = tx.row(asked).await? {
+            let since = self.now.as_millis() - row.int(1)?;
+            if row.int(0)? == 1 {
+                let renew =
+                    Statement::new("UPDATE blobs SET created_at = ? WHERE id = ? AND mid IS NULL")
+                        .bind(self.now.as_millis())
+                        .bind(self.id.as_str());
+                tx.run(renew).await?;
+                return Ok(Beginning::Known);
+            }
+            if since < i64::try_from(STALE.as_millis()).unwrap_or(i64::MAX) {
+                return Ok(Beginning::Busy);
+            }
+            for text in [
+                "DELETE FROM blob_chunks WHERE id = ?",
+                "DELETE FROM blobs WHERE id = ?",
+            ] {
+                tx.run(Statement::new(text).bind(self.id.as_str())).await?;
+            }
+        }
+        let begin = BeginBlob {
+            id: self.id.clone(),
+            media_type: self.media_type.clone(),
+            now: self.now,
+        };
+        begin.apply(tx, topics).await?;
+        if let Some(bytes) = &self.whole {
+            let put = PutChunk {
+                id: self.id.clone(),
+                chunk: 0,
+                bytes: bytes.clone(),
+            };
+            if !bytes.is_empty() {
+                put.apply(tx, topics).await?;
+            }
+            let complete = CompleteBlob {
+                id: self.id.clone(),
+                size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                sha256: digest::digest(&digest::SHA256, bytes).as_ref().to_vec(),
+            };
+            complete.apply(tx, topics).await?;
+        }
+        Ok(Beginning::Fresh)
+    }
+}
+
 struct PutChunk {
     id: String,
     chunk: i64,
@@ -245,11 +376,15 @@ impl Verb for ClaimBlobs {
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
         for id in &self.ids {
-            let update = Statement::new("UPDATE blobs SET mid = ? WHERE id = ?")
-                .bind(self.message)
-                .bind(id.as_str());
-            tx.run(update).await?;
+            tx.run(claim(self.message, id)).await?;
         }
         Ok(())
     }
+}
+
+/// Ties a content to the message that refers to it.
+pub(super) fn claim(message: i64, id: &str) -> Statement {
+    Statement::new("UPDATE blobs SET mid = ? WHERE id = ?")
+        .bind(message)
+        .bind(id)
 }

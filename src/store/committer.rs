@@ -1,7 +1,8 @@
 //! Group commit: what arrived while the last commit ran goes into the next, with one fsync.
 //!
-//! - A lone verb commits at once, a crowd shares a commit. Only what nobody waits for, settlements,
-//!   waits for company: a few milliseconds, and only where a commit was just made.
+//! - A lone verb commits at once, a crowd shares a commit: tasks that are ready to hand something in get
+//!   their turn first. Only what nobody waits for, settlements, waits for company: a few milliseconds,
+//!   and only where a commit was just made.
 //! - A batch holds at most 512 verbs and 8 MiB of bodies; a larger body goes alone.
 //! - Inside a batch settling and acknowledging come before accepting, so a full gateway drains.
 //! - An answer is given only after COMMIT; then the committer, not the caller, publishes what was

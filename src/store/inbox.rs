@@ -1,18 +1,23 @@
 //! Mailboxes: taking mail out, acknowledging it, putting it back.
 //!
 //! Mail stays until it is acknowledged. A lease hides what was taken for a while, so that several
-//! workers can poll one mailbox; `read` says that a message was handed out at least once.
+//! workers can poll one mailbox; `read` says that a message was handed out at least once. What was
+//! handed out to a session is that session's until it is acknowledged or put back (see `sessions`).
+
+mod matching;
 
 use std::collections::HashMap;
 
-use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
 use super::messages::{StoredMessage, load};
-use super::settled::{self, Settled};
-use super::sql::{Connection, Insert, Statement, padded, places};
+use super::sessions::{self, SessionRef};
+use super::sql::{Connection, Statement, padded, places};
+use super::{SessionSharing, Store};
 use crate::events::Topic;
 use crate::protocol::{MessageId, Timestamp};
+pub(super) use matching::{Match, at, remove};
+use matching::{freed, had_of, matches};
 
 /// The bodies of one page together hold at most this much, so that one answer stays bounded.
 const PAGE_BYTES: i64 = 16 * 1024 * 1024;
@@ -119,6 +124,15 @@ impl Store {
             }
             (rows, more)
         };
+        let items = self.items(&rows).await?;
+        Ok(InboxPage { items, more })
+    }
+
+    /// The messages of these rows, in their order.
+    pub(super) async fn items(&self, rows: &[InboxRow]) -> Result<Vec<InboxItem>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut reader = self.reader().await?;
         let mids: Vec<i64> = rows.iter().map(|row| row.mid).collect();
         let loaded: HashMap<i64, StoredMessage> = load(&mut reader, &mids)
@@ -126,19 +140,16 @@ impl Store {
             .into_iter()
             .map(|message| (message.mid, message))
             .collect();
-        let items = rows
-            .iter()
-            .filter_map(|row| {
-                // Two rows of one message (an address and its +tag) share it.
-                let message = loaded.get(&row.mid).cloned()?;
-                Some(InboxItem {
-                    seq: row.seq,
-                    read: row.read,
-                    message,
-                })
+        let item = |row: &InboxRow| {
+            // Two rows of one message (an address and its +tag) share it.
+            let message = loaded.get(&row.mid).cloned()?;
+            Some(InboxItem {
+                seq: row.seq,
+                read: row.read,
+                message,
             })
-            .collect();
-        Ok(InboxPage { items, more })
+        };
+        Ok(rows.iter().filter_map(item).collect())
     }
 
     /// Removes mail that its owner has dealt with: every row of the mailbox with this id from the
@@ -157,9 +168,53 @@ impl Store {
             .commit(Acknowledge {
                 mailbox,
                 message_ids,
+                by: None,
                 now,
             })
             .await
+    }
+
+    /// The same by a session. Where sessions get copies, it is for this session alone, and tells
+    /// whether it had it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn acknowledge_as(
+        &self,
+        session: SessionRef,
+        message_ids: Vec<MessageId>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let verb = Acknowledge {
+            mailbox: session.mailbox,
+            message_ids,
+            by: Some(session),
+            now,
+        };
+        self.0.committing.commit(verb).await
+    }
+
+    /// The message at a position that was handed out and waits again; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn handed_out(
+        &self,
+        mailbox: i64,
+        seq: i64,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let ask = Statement::new(
+            "SELECT m.message_id FROM inbox i JOIN messages m ON m.mid = i.mid \
+             WHERE i.mailbox = ? AND i.seq = ? AND i.session = 0 AND i.read = 1",
+        );
+        let row = self
+            .reader()
+            .await?
+            .row(ask.bind(mailbox).bind(seq))
+            .await?;
+        let id = row.map(|row| row.text(0)).transpose()?;
+        // Every stored id was parsed before it was stored.
+        Ok(id.and_then(|id| MessageId::parse(&id).ok()))
     }
 
     /// Puts mail back, hidden until a moment. Answers, for each id, whether anything was there.
@@ -167,16 +222,36 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn put_back(&self, negative: Negative) -> Result<Vec<bool>, StoreError> {
-        self.0.committing.commit(PutBack(negative)).await
+        self.0.committing.commit(PutBack(negative, None)).await
+    }
+
+    /// The same by a session. Where sessions get copies, it is for this session alone, and tells
+    /// whether it had it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_back_as(
+        &self,
+        session: SessionRef,
+        message_ids: Vec<MessageId>,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let negative = Negative {
+            mailbox: session.mailbox,
+            message_ids,
+            until,
+        };
+        let verb = PutBack(negative, Some(session));
+        self.0.committing.commit(verb).await
     }
 }
 
 /// One row of the inbox, without its message.
 #[derive(Debug, Clone)]
 pub(super) struct InboxRow {
-    seq: i64,
-    mid: i64,
-    read: bool,
+    pub(super) seq: i64,
+    pub(super) mid: i64,
+    pub(super) read: bool,
 }
 
 async fn find(
@@ -191,7 +266,7 @@ async fn find(
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX - 1);
     let statement = Statement::new(
         "SELECT i.seq, i.mid, i.read, m.size FROM inbox i JOIN messages m ON m.mid = i.mid \
-         WHERE i.mailbox = ? AND i.seq > ? AND i.leased_until <= ? AND i.read BETWEEN ? AND ? \
+         WHERE i.mailbox = ? AND i.seq > ? AND i.session = 0 AND i.leased_until <= ? AND i.read BETWEEN ? AND ? \
          AND m.accepted_at >= ? ORDER BY i.seq LIMIT ? OFFSET ?",
     )
     .bind(query.mailbox)
@@ -279,7 +354,7 @@ impl Verb for MarkRead {
 }
 
 /// Keeps other workers out of a mailbox until the commit.
-async fn lock(tx: &mut Connection, mailbox: i64) -> sqlx::Result<()> {
+pub(super) async fn lock(tx: &mut Connection, mailbox: i64) -> sqlx::Result<()> {
     if tx.is_postgres() {
         let row = Statement::new("SELECT id FROM mailboxes WHERE id = ? FOR UPDATE").bind(mailbox);
         tx.row(row).await?;
@@ -287,58 +362,11 @@ async fn lock(tx: &mut Connection, mailbox: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// One row of a mailbox under an id.
-struct Match {
-    seq: i64,
-    mid: i64,
-    sender: i64,
-    trust: i64,
-    recipient: String,
-    accepted_at: i64,
-}
-
-/// The rows of a mailbox under each of these ids. Where several senders used the same id, the
-/// oldest unacknowledged sender is meant.
-async fn matches(
-    tx: &mut Connection,
-    mailbox: i64,
-    ids: &[MessageId],
-) -> sqlx::Result<HashMap<String, Vec<Match>>> {
-    let mut names: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut found: HashMap<String, Vec<Match>> = HashMap::with_capacity(names.len());
-    for chunk in padded(&names) {
-        // CROSS JOIN: SQLite would walk through the whole mailbox for them.
-        let text = format!(
-            "SELECT m.message_id, i.seq, i.mid, i.sender_hash, m.trust, i.recipient, m.accepted_at \
-             FROM messages m CROSS JOIN inbox i \
-             WHERE m.message_id IN ({}) AND i.mid = m.mid AND i.mailbox = ? ORDER BY i.seq",
-            places(chunk.len())
-        );
-        let statement = Statement::new(text).bind_all(chunk).bind(mailbox);
-        for row in tx.rows(statement).await? {
-            found.entry(row.text(0)?).or_default().push(Match {
-                seq: row.int(1)?,
-                mid: row.int(2)?,
-                sender: row.int(3)?,
-                trust: row.int(4)?,
-                recipient: row.text(5)?,
-                accepted_at: row.int(6)?,
-            });
-        }
-    }
-    for rows in found.values_mut() {
-        if let Some((sender, trust)) = rows.first().map(|row| (row.sender, row.trust)) {
-            rows.retain(|row| row.sender == sender && row.trust == trust);
-        }
-    }
-    Ok(found)
-}
-
 struct Acknowledge {
     mailbox: i64,
     message_ids: Vec<MessageId>,
+    /// The session that does it.
+    by: Option<SessionRef>,
     now: Timestamp,
 }
 
@@ -351,7 +379,13 @@ impl Verb for Acknowledge {
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<Vec<bool>> {
         lock(tx, self.mailbox).await?;
-        let mut found = matches(tx, self.mailbox, &self.message_ids).await?;
+        let by = self.by.as_ref();
+        let mut found = matches(tx, (self.mailbox, by), &self.message_ids).await?;
+        if let Some(session) = by.filter(|it| it.sharing == SessionSharing::Copies) {
+            let all: Vec<i64> = found.values().flatten().map(|row| row.seq).collect();
+            let had = sessions::acknowledge_copies(tx, session, &all, self.now, topics).await?;
+            return Ok(had_of(&self.message_ids, found, &had));
+        }
         let mut answers = Vec::with_capacity(self.message_ids.len());
         let mut rows = Vec::new();
         for id in &self.message_ids {
@@ -360,41 +394,13 @@ impl Verb for Acknowledge {
             answers.push(!taken.is_empty());
             rows.extend(taken);
         }
-        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-        for chunk in padded(&seqs) {
-            let text = format!(
-                "DELETE FROM inbox WHERE mailbox = ? AND seq IN ({})",
-                places(chunk.len())
-            );
-            tx.run(Statement::new(text).bind(self.mailbox).bind_all(chunk))
-                .await?;
-        }
-        topics.extend(rows.iter().map(|row| Topic::Message(row.mid)));
-        let history = rows.into_iter().map(|row| self.settled(row).row());
-        tx.insert(Insert::new(settled::INSERT, history.collect()))
-            .await?;
+        freed(tx, (self.mailbox, by), &rows, topics).await?;
+        remove(tx, self.mailbox, rows, self.now, topics).await?;
         Ok(answers)
     }
 }
 
-impl Acknowledge {
-    fn settled(&self, row: Match) -> Settled {
-        Settled {
-            mid: row.mid,
-            recipient: row.recipient,
-            party: self.mailbox,
-            state: settled::DELIVERED,
-            settled_at: self.now.as_millis(),
-            delivered_at: Some(row.accepted_at),
-            acknowledged_at: Some(self.now.as_millis()),
-            attempts: 0,
-            error_code: None,
-            remote: None,
-        }
-    }
-}
-
-struct PutBack(Negative);
+struct PutBack(Negative, Option<SessionRef>);
 
 impl Verb for PutBack {
     type Answer = Vec<bool>;
@@ -404,21 +410,41 @@ impl Verb for PutBack {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<Vec<bool>> {
-        let found = matches(tx, self.0.mailbox, &self.0.message_ids).await?;
-        let ids = self.0.message_ids.iter();
-        let answers = ids.map(|id| found.contains_key(id.as_str())).collect();
-        let seqs: Vec<i64> = found.values().flatten().map(|row| row.seq).collect();
+        let Self(asked, by) = self;
+        lock(tx, asked.mailbox).await?;
+        let found = matches(tx, (asked.mailbox, by.as_ref()), &asked.message_ids).await?;
+        let rows: Vec<&Match> = found.values().flatten().collect();
+        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+        if let Some(session) = by
+            .as_ref()
+            .filter(|it| it.sharing == SessionSharing::Copies)
+        {
+            let had = sessions::put_back_copies(tx, session, &seqs, asked.until).await?;
+            return Ok(had_of(&asked.message_ids, found, &had));
+        }
+        let handed = rows.iter().map(|row| row.session).filter(|it| *it > 0);
+        topics.extend(handed.map(Topic::Session));
+        let (copies, own): (Vec<&Match>, Vec<&Match>) = rows
+            .into_iter()
+            .partition(|row| row.session == sessions::AS_COPIES);
+        let seqs: Vec<i64> = copies.iter().map(|row| row.seq).collect();
+        if !seqs.is_empty() {
+            let mailbox = asked.mailbox;
+            sessions::put_back_for_all(tx, mailbox, &seqs, asked.until, topics).await?;
+        }
+        let seqs: Vec<i64> = own.iter().map(|row| row.seq).collect();
         for chunk in padded(&seqs) {
             let text = format!(
-                "UPDATE inbox SET leased_until = ? WHERE mailbox = ? AND seq IN ({})",
+                "UPDATE inbox SET leased_until = ?, session = 0 WHERE mailbox = ? AND seq IN ({})",
                 places(chunk.len())
             );
             let update = Statement::new(text)
-                .bind(self.0.until.as_millis())
-                .bind(self.0.mailbox);
+                .bind(asked.until.as_millis())
+                .bind(asked.mailbox);
             tx.run(update.bind_all(chunk)).await?;
         }
-        topics.push(Topic::Mailbox(self.0.mailbox));
-        Ok(answers)
+        topics.push(Topic::Mailbox(asked.mailbox));
+        let ids = asked.message_ids.iter();
+        Ok(ids.map(|id| found.contains_key(id.as_str())).collect())
     }
 }

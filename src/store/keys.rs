@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Store;
 use super::committer::Verb;
 use super::error::StoreError;
+use super::sessions::{self, Which};
 use super::sql::{Connection, Row, Statement};
 use crate::envelope::Scopes;
 use crate::events::Topic;
@@ -160,12 +161,18 @@ impl Store {
         self.0.committing.commit(NoteUse(seen)).await
     }
 
-    /// Ends a key of an agent at once. Answers whether it was there.
+    /// Ends a key of an agent at once, and the sessions opened with it. Answers whether it was there.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn revoke_key(&self, agent: i64, id: String) -> Result<bool, StoreError> {
-        let revoked = self.0.committing.commit(RevokeKey { agent, id }).await?;
+    pub async fn revoke_key(
+        &self,
+        agent: i64,
+        id: String,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let verb = RevokeKey { agent, id, now };
+        let revoked = self.0.committing.commit(verb).await?;
         self.0.keys.invalidate_all();
         Ok(revoked)
     }
@@ -306,6 +313,7 @@ impl Verb for NoteUse {
 struct RevokeKey {
     agent: i64,
     id: String,
+    now: Timestamp,
 }
 
 impl Verb for RevokeKey {
@@ -314,11 +322,16 @@ impl Verb for RevokeKey {
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
-        _topics: &'a mut Vec<Topic>,
+        topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<bool> {
         let delete = Statement::new("DELETE FROM api_keys WHERE agent = ? AND id = ?")
             .bind(self.agent)
             .bind(self.id.as_str());
-        Ok(tx.run(delete).await? > 0)
+        let found = tx.run(delete).await? > 0;
+        if found {
+            let reason = "the key was revoked";
+            sessions::dismiss(tx, Which::Key(&self.id), reason, self.now, topics).await?;
+        }
+        Ok(found)
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::claims::Keys;
+use super::room::Mailbox;
 
 /// So many mailboxes are remembered at most.
 const MAILBOXES: usize = 100_000;
@@ -13,8 +14,8 @@ const MAILBOXES: usize = 100_000;
 /// The memory of a writer.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The next position of mailboxes.
-    positions: HashMap<i64, i64>,
+    /// What stands in the rows of mailboxes.
+    mailboxes: HashMap<i64, Mailbox>,
     /// Where idempotency keys may stand.
     keys: Keys,
 }
@@ -28,22 +29,30 @@ impl Memory {
         self.keys = keys;
     }
 
-    /// The next position of a mailbox.
-    pub(super) fn position(&self, mailbox: i64) -> Option<i64> {
-        self.positions.get(&mailbox).copied()
+    /// What is known of a mailbox.
+    pub(super) fn mailbox(&self, id: i64) -> Option<Mailbox> {
+        self.mailboxes.get(&id).copied()
     }
 
     /// Remembers what the transaction under way makes of a mailbox.
-    pub(super) fn place(&mut self, mailbox: i64, next: i64) {
-        if self.positions.len() >= MAILBOXES {
-            self.positions.clear();
+    pub(super) fn place(&mut self, id: i64, mailbox: Mailbox) {
+        if self.mailboxes.len() >= MAILBOXES {
+            self.mailboxes.clear();
         }
-        self.positions.insert(mailbox, next);
+        self.mailboxes.insert(id, mailbox);
+    }
+
+    /// The transaction under way takes so many messages and bytes out of a mailbox.
+    pub(super) fn left(&mut self, id: i64, messages: i64, bytes: i64) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            mailbox.messages -= messages;
+            mailbox.bytes -= bytes;
+        }
     }
 
     /// A mailbox changes, or goes, by another way.
-    pub(super) fn forget(&mut self, mailbox: i64) {
-        self.positions.remove(&mailbox);
+    pub(super) fn forget(&mut self, id: i64) {
+        self.mailboxes.remove(&id);
     }
 
     /// The transaction is on disk.
@@ -54,6 +63,6 @@ impl Memory {
     /// The transaction is not there.
     pub(super) fn rolled_back(&mut self) {
         self.keys.lock().rolled_back();
-        self.positions.clear();
+        self.mailboxes.clear();
     }
 }

@@ -44,6 +44,21 @@ const SQLITE: &[Embedded] = &[
         include_str!("../../migrations/sqlite/0007_credentials.sql"),
     ),
     (
+        8,
+        "sessions",
+        include_str!("../../migrations/sqlite/0008_sessions.sql"),
+    ),
+    (
+        9,
+        "topics",
+        include_str!("../../migrations/sqlite/0009_topics.sql"),
+    ),
+    (
+        10,
+        "groups",
+        include_str!("../../migrations/sqlite/0010_groups.sql"),
+    ),
+    (
         11,
         "bridge",
         include_str!("../../migrations/sqlite/0011_bridge.sql"),
@@ -70,6 +85,21 @@ const POSTGRES: &[Embedded] = &[
         4,
         "credentials",
         include_str!("../../migrations/postgres/0004_credentials.sql"),
+    ),
+    (
+        5,
+        "sessions",
+        include_str!("../../migrations/postgres/0005_sessions.sql"),
+    ),
+    (
+        6,
+        "topics",
+        include_str!("../../migrations/postgres/0006_topics.sql"),
+    ),
+    (
+        7,
+        "groups",
+        include_str!("../../migrations/postgres/0007_groups.sql"),
     ),
     (
         8,

@@ -23,9 +23,11 @@ mod deliveries;
 mod durability;
 mod enrolment;
 mod error;
+mod groups;
 mod identity;
 mod inbox;
 mod keys;
+mod lag;
 mod listing;
 mod loading;
 mod memory;
@@ -39,8 +41,10 @@ mod resealing;
 mod retention;
 mod return_path;
 mod returned;
+mod room;
 mod schemas;
 mod seal;
+mod sessions;
 mod settle;
 mod settled;
 mod shards;
@@ -52,6 +56,7 @@ mod suppressions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_keys;
+mod topics;
 mod trace;
 mod webhook_secret;
 
@@ -69,7 +74,7 @@ pub use agents::{
 };
 pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
-pub use blobs::{Blob, BlobMeta};
+pub use blobs::{Blob, BlobMeta, part_id, raw_mail_id};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
 pub use control::{QueueFilter, QueueState, QueuedDelivery};
@@ -78,9 +83,11 @@ pub use deliveries::{Delivery, Feed, QueueRow};
 pub use durability::Durability;
 pub use enrolment::{EnrolmentToken, NewEnrolmentToken};
 pub use error::{OpenError, StoreError};
+pub use groups::MOST_MEMBERS;
 pub use identity::WireIdentity;
 pub use inbox::{InboxItem, InboxPage, InboxQuery, Negative, ReadFilter, Take};
 pub use keys::{ApiKey, Grant, MOST_KEYS, NewKey};
+pub use lag::Lag;
 pub use listing::{ListQuery, MessagePage};
 pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use notices::Messenger;
@@ -91,8 +98,13 @@ pub use resealing::{SealedAgent, Seals, count_seals};
 pub use retention::{RetentionRules, Swept};
 pub use return_path::ReturnPath;
 pub use returned::{MailFailure, Sent};
+pub use room::Arriving;
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
 pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
+pub use sessions::{
+    HandOut, Handed, NewSession, Opened, SessionFilter, SessionKind, SessionPresence, SessionRef,
+    SessionRow, Tended, Tending,
+};
 pub use settle::{AttemptNote, BounceFate, Ending, Marks, Reason, Settlement};
 pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shard_of};
 pub use space::Space;
@@ -100,6 +112,11 @@ pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
 pub use suppressions::{Because, Suppression};
 pub use token_keys::TokenKey;
+pub use topics::{
+    ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Numbered, Publication,
+    Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim, list_destination,
+    list_number,
+};
 pub use trace::{Buried, Entry, Hop, Reply, Trace, Tried};
 
 use crate::config::Database;

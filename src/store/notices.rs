@@ -107,8 +107,8 @@ impl Outbox {
         let mut topics: Vec<&Topic> = self.topics.iter().collect();
         // What must not be missed stands first.
         topics.sort_unstable_by_key(|topic| match topic {
-            Topic::Queue | Topic::Control => 0,
-            Topic::Mailbox(_) => 1,
+            Topic::Queue | Topic::Control | Topic::Room => 0,
+            Topic::Mailbox(_) | Topic::Session(_) => 1,
             Topic::Answer(_) => 2,
             Topic::Message(_) => 3,
         });
@@ -117,9 +117,11 @@ impl Outbox {
             let written = match topic {
                 Topic::Queue => write!(text, " q"),
                 Topic::Control => write!(text, " c"),
+                Topic::Room => write!(text, " r"),
                 Topic::Mailbox(id) => write!(text, " m{id:x}"),
                 Topic::Answer(hash) => write!(text, " a{hash:x}"),
                 Topic::Message(mid) => write!(text, " s{mid:x}"),
+                Topic::Session(number) => write!(text, " e{number:x}"),
             };
             if written.is_err() || text.len() > LONGEST {
                 text.truncate(before);
@@ -143,9 +145,11 @@ fn read(notice: &str, own: &str) -> Option<(i64, Vec<Topic>)> {
         match word.get(..1)? {
             "q" => Some(Topic::Queue),
             "c" => Some(Topic::Control),
+            "r" => Some(Topic::Room),
             "m" => number(rest).map(Topic::Mailbox),
             "a" => number(rest).map(Topic::Answer),
             "s" => number(rest).map(Topic::Message),
+            "e" => number(rest).map(Topic::Session),
             _ => None,
         }
     });
@@ -264,6 +268,7 @@ mod tests {
             Topic::Answer(-3),
             Topic::Queue,
             Topic::Mailbox(9),
+            Topic::Session(12),
         ];
         board.leave(&topics, 41);
         board.leave(&[Topic::Queue], 50);

@@ -287,7 +287,8 @@ pub(super) async fn forget_messages(tx: &mut Connection, mut mids: Vec<i64>) -> 
              AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.mid = messages.mid) \
              AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.mid = messages.mid) \
              AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.mid = messages.mid) \
-             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.mid = messages.mid) RETURNING mid"
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.mid = messages.mid) \
+             AND NOT EXISTS (SELECT 1 FROM publications WHERE publications.mid = messages.mid) RETURNING mid"
         );
         let gone = numbers(&tx.rows(Statement::new(text).bind_all(chunk)).await?)?;
         count += u64::try_from(gone.len()).unwrap_or(u64::MAX);

@@ -202,6 +202,24 @@ impl Sealer {
         format!("whsec_{}", STANDARD.encode(secret))
     }
 
+    /// A secret for a purpose: derived, never stored.
+    #[must_use]
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        let mut secret = [0; 32];
+        let info = [purpose.as_bytes()];
+        let derived = self.present.derive.expand(&info, hkdf::HKDF_SHA256);
+        derived
+            .and_then(|okm| okm.fill(&mut secret))
+            .expect("32 bytes are what HKDF over SHA-256 gives");
+        secret
+    }
+
+    /// The same of all keys, the present one's first: what an earlier key signed is still known.
+    pub fn secrets(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
+        let marks = self.marks().filter_map(|mark| self.by(Some(mark)));
+        marks.map(move |sealer| sealer.secret(purpose))
+    }
+
     /// Seals a value for a purpose.
     #[must_use]
     pub fn seal(&self, purpose: &str, value: &[u8]) -> Vec<u8> {
@@ -338,6 +356,18 @@ mod tests {
         assert_eq!(by(Some(both.mark())), Some(both.webhook_secret(1, 0)));
         assert_eq!(by(None), by(Some(both.mark())));
         assert!(old.by(Some(both.mark())).is_none());
+    }
+
+    #[test]
+    fn a_secret_has_its_purpose_and_those_of_previous_keys_are_known() {
+        let key = |byte: u8| STANDARD.encode([byte; 32]);
+        let old = Sealer::new(&key(7)).unwrap();
+        let both = Sealer::new(&key(8)).unwrap();
+        let both = both.with_previous([key(7).as_str()]).unwrap();
+        let all: Vec<_> = both.secrets("links").collect();
+        assert_eq!(all, [both.secret("links"), old.secret("links")]);
+        assert_ne!(old.secret("links"), old.secret("others"));
+        assert_ne!(old.secret("webhook-secret 1 0"), old.secret("links"));
     }
 
     #[test]

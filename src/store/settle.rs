@@ -78,8 +78,6 @@ pub enum Ending {
         /// The idempotency row to free.
         held: Option<HeldKey>,
     },
-    /// Its recipient polls now: it goes to the inbox of this number.
-    Inbox(i64),
 }
 
 /// Why an attempt did not succeed.
@@ -170,7 +168,7 @@ struct Settle(Vec<Settlement>);
 impl Settlement {
     /// Whether it happened, whoever the delivery belongs to now.
     const fn is_fact(&self) -> bool {
-        matches!(self.fate, Ending::Delivered | Ending::Inbox(_))
+        matches!(self.fate, Ending::Delivered)
     }
 }
 

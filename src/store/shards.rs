@@ -174,7 +174,8 @@ pub struct GatewayRow {
 /// How long a single duty is somebody's, in milliseconds.
 const DUTY: i64 = 90_000;
 /// The present moment by the database's clock, where a test does not say another.
-const PRESENT: &str = "coalesce(?, (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT)";
+pub(super) const PRESENT: &str =
+    "coalesce(?, (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT)";
 
 impl Store {
     /// Renews this gateway with its shards, takes free ones up to its fair share, and gives back

@@ -42,13 +42,16 @@ macro_rules! both {
 }
 
 mod audit;
+mod blobs;
 mod dead_letters;
 mod mail;
 mod memory;
 mod postgres;
 mod queue;
 mod resealing;
+mod room;
 mod schemas;
+mod sessions;
 mod shards;
 mod shared;
 pub(crate) mod size;
@@ -97,16 +100,16 @@ impl Home {
     }
 }
 
-struct Bench {
-    store: Store,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     home: Home,
     next: std::cell::Cell<u32>,
 }
 
 impl Bench {
-    async fn at(home: Home) -> Self {
+    pub(crate) async fn at(home: Home) -> Self {
         let options = StoreOptions {
             database: home.database(),
         };
@@ -129,14 +132,18 @@ impl Bench {
         }
     }
 
-    async fn close(self) -> Home {
+    pub(crate) const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) async fn close(self) -> Home {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.home
     }
 
-    async fn agent(&self, name: &str) -> i64 {
+    pub(crate) async fn agent(&self, name: &str) -> i64 {
         match self.store.create_agent(new_agent(name)).await.unwrap() {
             Created::Agent(id) => id,
             other => panic!("{other:?}"),
@@ -144,7 +151,7 @@ impl Bench {
     }
 
     /// A message from `sender` that nobody sent before.
-    fn envelope(&self, sender: &str, key: Option<&str>, payload: &str) -> Envelope {
+    pub(crate) fn envelope(&self, sender: &str, key: Option<&str>, payload: &str) -> Envelope {
         self.next.set(self.next.get() + 1);
         let raw =
             format!(r#"{{"sender":"{sender}","recipients":["bob@a.test"],"payload":{payload}}}"#);
@@ -170,7 +177,11 @@ impl Bench {
         }
     }
 
-    async fn accept(&self, envelope: Envelope, recipients: Vec<Planned>) -> (MessageId, Vec<Fate>) {
+    pub(crate) async fn accept(
+        &self,
+        envelope: Envelope,
+        recipients: Vec<Planned>,
+    ) -> (MessageId, Vec<Fate>) {
         match self
             .store
             .accept(Acceptance {
@@ -178,6 +189,7 @@ impl Bench {
                 recipients,
                 reserved: None,
                 place: None,
+                blobs: Vec::new(),
             })
             .await
             .unwrap()
@@ -225,10 +237,13 @@ fn new_agent(name: &str) -> NewAgent {
     }
 }
 
-fn to_inbox(address: &str, mailbox: i64) -> Planned {
+pub(crate) fn to_inbox(address: &str, mailbox: i64) -> Planned {
     Planned {
         address: Address::parse(address).unwrap(),
-        plan: Plan::Inbox { mailbox },
+        plan: Plan::Inbox {
+            mailbox,
+            priority: None,
+        },
     }
 }
 
@@ -286,6 +301,7 @@ async fn many_at_once_keep_positions_without_gaps(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        blobs: Vec::new(),
                     })
                     .await
                     .unwrap()
@@ -320,6 +336,7 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts(home: Home) {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        blobs: Vec::new(),
     };
     assert_eq!(bench.store.accept(other).await.unwrap(), Decision::Conflict);
     let more = vec![to_inbox("bob@a.test", bob), to_inbox("eve@a.test", eve)];
@@ -352,6 +369,7 @@ async fn equal_keys_in_one_batch_are_one_message(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        blobs: Vec::new(),
                     })
                     .await
                     .unwrap()

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::Standings;
 use crate::clock::Clock;
 use crate::protocol::Timestamp;
 
@@ -42,6 +43,7 @@ pub struct Status {
 #[derive(Clone)]
 pub struct Board {
     lines: Arc<Mutex<BTreeMap<String, Status>>>,
+    standings: Standings,
     clock: Clock,
 }
 
@@ -57,8 +59,15 @@ impl Board {
     pub fn new(clock: Clock) -> Self {
         Self {
             lines: Arc::default(),
+            standings: Standings::default(),
             clock,
         }
+    }
+
+    /// How members of groups do.
+    #[must_use]
+    pub fn standings(&self) -> Standings {
+        self.standings.clone()
     }
 
     /// A place on the board for a worker; a second place of that name takes over the line of the first.

@@ -16,7 +16,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::admission_metrics::AdmissionMetrics;
+use super::alerts::Alerts;
+use super::gauges::{certificate_gauge, store_gauges};
 use super::issuer_metrics::IssuerMetrics;
+use super::live_metrics::LiveMetrics;
 use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use super::schema_metrics::SchemaMetrics;
@@ -134,10 +137,12 @@ struct Series {
     certificate_expiry: Gauge,
     queue: QueueMetrics,
     admission: AdmissionMetrics,
+    alerts: Alerts,
     signatures: SignatureMetrics,
     policies: PolicyMetrics,
     schemas: SchemaMetrics,
     issuers: IssuerMetrics,
+    live: LiveMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -159,7 +164,7 @@ impl Default for Metrics {
 pub struct Raised(Gauge);
 
 impl Raised {
-    fn new(gauge: Gauge) -> Self {
+    pub(super) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
@@ -171,7 +176,12 @@ impl Drop for Raised {
     }
 }
 
-fn series<M: Metric + Clone>(registry: &mut Registry, metric: M, name: &str, help: &str) -> M {
+pub(super) fn series<M: Metric + Clone>(
+    registry: &mut Registry,
+    metric: M,
+    name: &str,
+    help: &str,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -239,18 +249,15 @@ impl Metrics {
             ),
             store_free,
             store_present,
-            certificate_expiry: series(
-                r,
-                Gauge::default(),
-                "amtp_tls_certificate_expiry_timestamp_seconds",
-                "When the certificate in use expires, in seconds since 1970",
-            ),
+            certificate_expiry: certificate_gauge(r),
             queue: QueueMetrics::register(r),
             admission: AdmissionMetrics::register(r),
+            alerts: Alerts::register(r),
             signatures: SignatureMetrics::register(r),
             policies: PolicyMetrics::register(r),
             schemas: SchemaMetrics::register(r),
             issuers: IssuerMetrics::register(r),
+            live: LiveMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -292,6 +299,12 @@ impl Metrics {
         &self.0.admission
     }
 
+    /// What is behind.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.0.alerts
+    }
+
     /// The series of signatures.
     #[must_use]
     pub fn signatures(&self) -> &SignatureMetrics {
@@ -314,6 +327,12 @@ impl Metrics {
     #[must_use]
     pub fn issuers(&self) -> &IssuerMetrics {
         &self.0.issuers
+    }
+
+    /// The series of sessions.
+    #[must_use]
+    pub fn live(&self) -> &LiveMetrics {
+        &self.0.live
     }
 
     /// A request was refused with this code.
@@ -414,23 +433,6 @@ const fn status_class(status: u16) -> &'static str {
 }
 
 /// The room of the database, and whether it is there: it is until it is found away.
-fn store_gauges(registry: &mut Registry) -> (Gauge, Gauge) {
-    let free = series(
-        registry,
-        Gauge::default(),
-        "amtp_store_free_bytes",
-        "Free space on the store's file system",
-    );
-    let present: Gauge = series(
-        registry,
-        Gauge::default(),
-        "amtp_store_present",
-        "Whether the database took the last commit: 1, or 0 while it is away",
-    );
-    present.set(1);
-    (free, present)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,21 +6,28 @@
 //! - On the [`Board`] every worker keeps one short line about what it does.
 
 mod admission_metrics;
+mod alerts;
 mod board;
+mod gauges;
 mod issuer_metrics;
+mod live_metrics;
 mod log;
 mod metrics;
 mod policy_metrics;
 mod queue_metrics;
 mod schema_metrics;
 mod signature_metrics;
+mod standings;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
+pub use alerts::{Alert, Alerts, Beyond, Waiting};
 pub use board::{Board, Post, Status, WorkerState};
 pub use issuer_metrics::IssuerMetrics;
+pub use live_metrics::LiveMetrics;
 pub use log::{LogFormat, LogOptions, TelemetryFault, start, start_into};
-pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, RefusedConnection};
+pub use metrics::{HttpAnswer, METRICS_CONTENT_TYPE, Metrics, Raised, RefusedConnection};
 pub use policy_metrics::{PolicyCounter, PolicyMetrics, ReloadOutcome};
 pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use schema_metrics::SchemaMetrics;
 pub use signature_metrics::SignatureMetrics;
+pub use standings::{Standing, Standings, UnderWay};

@@ -6,6 +6,7 @@
 
 mod after;
 mod behind;
+mod group;
 mod mail;
 mod peer;
 mod text;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
+pub use group::{GroupTransport, is_for_readers};
 pub use mail::{
     Login, MailSettings, MailSigner, MailTools, MailTransport, Passed, SignFault, SmarthostSettings,
 };
@@ -33,18 +35,25 @@ pub enum Destination {
     Peer(Domain),
     /// The webhook of the local agent with this number.
     Agent(i64),
+    /// One member of the group with this number.
+    Group(i64),
+    /// The subscribers of the topic with this number.
+    List(i64),
     /// The mail of a domain: people, or a gateway behind a bridge.
     Mail(Domain),
 }
 
 impl Destination {
-    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `mail:example.org`.
+    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `group:8`, `list:9`,
+    /// `mail:example.org`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("domain", domain) => Domain::parse(domain).ok().map(Self::Peer),
             ("agent", number) => number.parse().ok().map(Self::Agent),
             ("mail", domain) => Domain::parse(domain).ok().map(Self::Mail),
+            ("list", number) => number.parse().ok().map(Self::List),
+            ("group", number) => number.parse().ok().map(Self::Group),
             _ => None,
         }
     }
@@ -54,7 +63,7 @@ impl Destination {
     pub const fn domain(&self) -> Option<&Domain> {
         match self {
             Self::Peer(domain) => Some(domain),
-            Self::Agent(_) | Self::Mail(_) => None,
+            Self::Agent(_) | Self::Group(_) | Self::List(_) | Self::Mail(_) => None,
         }
     }
 
@@ -65,6 +74,8 @@ impl Destination {
             Self::Peer(_) => "peer",
             Self::Agent(_) => "webhook",
             Self::Mail(_) => "mail",
+            Self::List(_) => "list",
+            Self::Group(_) => "group",
         }
     }
 }
@@ -75,6 +86,8 @@ impl fmt::Display for Destination {
             Self::Peer(domain) => write!(f, "domain:{domain}"),
             Self::Agent(number) => write!(f, "agent:{number}"),
             Self::Mail(domain) => write!(f, "mail:{domain}"),
+            Self::List(number) => write!(f, "list:{number}"),
+            Self::Group(number) => write!(f, "group:{number}"),
         }
     }
 }

@@ -19,13 +19,14 @@ use super::{
     Attempted, Carrying, Copy, Destination, Fault, Load, Outcome, Parcel, Transport, Trouble,
 };
 use crate::clock::Clock;
-use crate::net::{AnswerLimits, GuardedClient};
+use crate::net::{Answer, AnswerLimits, GuardedClient, NetFault};
 use crate::protocol::ErrorCode;
 use crate::store::{Agent, DeliveryMode, Sealer, Store};
 use judgement::{judge, without_answer};
 use request::Letter;
 
 pub use reply::{may_reply, reply_message};
+pub use request::greeting;
 
 /// How long a webhook has, and how much it may answer.
 const LIMITS: AnswerLimits = AnswerLimits {
@@ -54,7 +55,13 @@ impl WebhookTransport {
         }
     }
 
-    async fn deliver(&self, to: &Destination, parcel: &Parcel, copy: &Copy) -> Attempted {
+    /// Tries once; says also whether it is sure what became of it.
+    pub(super) async fn deliver(
+        &self,
+        to: &Destination,
+        parcel: &Parcel,
+        copy: &Copy,
+    ) -> (Attempted, Reached) {
         match self.prepare(to, parcel, copy).await {
             Ok((agent, letter)) => {
                 let answer = self.client.send(letter, LIMITS).await;
@@ -66,9 +73,10 @@ impl WebhookTransport {
                         "a webhook was not reached"
                     );
                 }
-                judge(answer, copy.attempts, self.clock.now())
+                let reached = Reached::by(&answer);
+                (judge(answer, copy.attempts, self.clock.now()), reached)
             }
-            Err(outcome) => without_answer(outcome),
+            Err(outcome) => (without_answer(outcome), Reached::Surely),
         }
     }
 
@@ -116,6 +124,26 @@ impl WebhookTransport {
     }
 }
 
+/// Whether it is known what a webhook made of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It answered, or surely did not get it.
+    Surely,
+    /// It may have it.
+    Perhaps,
+}
+
+impl Reached {
+    fn by(answer: &Result<Answer, NetFault>) -> Self {
+        match answer {
+            Err(
+                NetFault::TimedOut { .. } | NetFault::Broken { .. } | NetFault::TooLarge { .. },
+            ) => Self::Perhaps,
+            _ => Self::Surely,
+        }
+    }
+}
+
 /// The agent cannot be called at present, whatever the message.
 fn unready(text: &str) -> Outcome {
     Outcome::Deferred(Trouble {
@@ -136,7 +164,7 @@ impl Transport for WebhookTransport {
                 for copy in &parcel.copies {
                     let attempted = match behind.what(parcel, copy) {
                         Some(trouble) => without_answer(Outcome::Deferred(trouble)),
-                        None => self.deliver(to, parcel, copy).await,
+                        None => self.deliver(to, parcel, copy).await.0,
                     };
                     behind.note(parcel, copy, &attempted.outcome);
                     attempts.push(attempted);

@@ -132,6 +132,11 @@ fn path_of(row: &Row, agent: &Agent) -> String {
     };
     let path = row.path.replace("{address}", address);
     let path = path.replace("{domain}", "it.test");
+    // A stream would not end.
+    let path = match path.ends_with("/stream") {
+        true => path + "?ack=perhaps",
+        false => path,
+    };
     ["{id}", "{message_id}", "{key_id}"]
         .iter()
         .fold(path, |path, name| path.replace(name, "0"))

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const GROUND: &str = "protocol admission envelope config clock events net tls telemetry";
-const ALL: &str = "store policy schema discovery auth mime workflow task intake transport live queue \
+const ALL: &str = "store policy schema discovery auth mime workflow task intake transport live topics queue \
                    endpoint gateway lifecycle cli";
 
 /// Module, and what it may use beside the ground. `endpoint` stands for all endpoints.
-const LAYERS: [(&str, &str); 17] = [
+const LAYERS: [(&str, &str); 18] = [
     ("store", ""),
     ("policy", ""),
     ("mime", ""),
@@ -17,13 +17,17 @@ const LAYERS: [(&str, &str); 17] = [
     ("workflow", "store"),
     ("task", "store"),
     ("auth", "store discovery"),
-    ("intake", "store policy schema auth workflow task mime"),
+    ("intake", "store policy schema auth mime workflow task"),
     ("transport", "store discovery mime"),
     ("live", "store intake"),
-    ("queue", "store discovery transport workflow task intake"),
+    ("topics", "store policy auth intake"),
+    (
+        "queue",
+        "store discovery transport workflow task intake topics",
+    ),
     (
         "endpoint",
-        "intake live store auth policy schema discovery workflow task mime",
+        "intake live topics store auth policy schema discovery workflow task mime",
     ),
     ("gateway", ALL),
     ("lifecycle", ALL),

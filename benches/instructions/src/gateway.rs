@@ -19,6 +19,7 @@ use amtpd::endpoint::http::server::{BodyReader, BodyTimes, Connection};
 use amtpd::endpoint::http::{self, AdminGate, Api, Door, Health};
 use amtpd::events::Events;
 use amtpd::intake::{Express, Intake, LocalNames, Rules};
+use amtpd::live::{Live, LiveRules};
 use amtpd::net::HickoryResolver;
 use amtpd::policy::Policies;
 use amtpd::protocol::{Advertisement, Domain, GatewayUrl, Limits};
@@ -246,7 +247,7 @@ impl Tools {
         Ok(Api {
             intake,
             auth: Authenticator::new(store.clone(), clock.clone(), activity, [ADMIN_KEY]),
-            store,
+            store: store.clone(),
             names: self.names()?,
             main_domain: domain()?,
             clock: clock.clone(),
@@ -259,6 +260,17 @@ impl Tools {
             draining,
             board: self.board.clone(),
             node: uuid::Uuid::nil(),
+            live: Live::new(
+                (store.clone(), clock.clone()),
+                self.metrics.live().clone(),
+                LiveRules {
+                    heartbeat: Duration::from_secs(30),
+                    resume: Duration::from_secs(60),
+                    sessions: 100,
+                    window: 256,
+                },
+                uuid::Uuid::nil(),
+            ),
             discovery: Discovery::new(Arc::new(resolver), clock.clone(), self.metrics.clone()),
             published: Arc::new(Advertisement::of_gateway(gateway, &["batch"])),
             policies: judges.0,

@@ -46,7 +46,7 @@ pub(crate) async fn exchange(
     reason = "the load comes from outside the gateway"
 )]
 pub(crate) async fn connect(roots: &RootCertStore, server: SocketAddr) -> Result<Client> {
-    let stream = tls(roots, server).await?;
+    let stream = tls(roots, server, b"h2").await?;
     let (sender, connection) = Builder::new(TokioExecutor::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -56,17 +56,21 @@ pub(crate) async fn connect(roots: &RootCertStore, server: SocketAddr) -> Result
     Ok(sender)
 }
 
-/// A TLS 1.3 connection that will speak HTTP/2.
+/// A TLS 1.3 connection that will speak this protocol.
 #[allow(
     clippy::disallowed_methods,
     reason = "the load comes from outside the gateway"
 )]
-pub(crate) async fn tls(roots: &RootCertStore, server: SocketAddr) -> Result<TlsStream<TcpStream>> {
+pub(crate) async fn tls(
+    roots: &RootCertStore,
+    server: SocketAddr,
+    protocol: &[u8],
+) -> Result<TlsStream<TcpStream>> {
     let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec()];
+    tls.alpn_protocols = vec![protocol.to_vec()];
     let tcp = TcpStream::connect(server).await?;
     tcp.set_nodelay(true)?;
     let connector = TlsConnector::from(Arc::new(tls));

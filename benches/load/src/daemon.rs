@@ -140,6 +140,12 @@ impl Daemon {
         self.register(targets.map(form)).await
     }
 
+    /// Registers a topic.
+    pub(crate) async fn topic(&self, name: &str) -> Result<()> {
+        let form = json!({ "address": name, "kind": "topic" });
+        self.register(std::iter::once(form)).await.map(drop)
+    }
+
     async fn register(&self, forms: impl Iterator<Item = Value>) -> Result<Vec<Agent>> {
         let connection = connect(&self.roots()?, here(self.ports.admin)).await?;
         let key = std::fs::read_to_string(self.home().join("admin.key"))?;

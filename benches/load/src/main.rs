@@ -16,6 +16,7 @@ mod figures;
 mod h2;
 mod hooks;
 mod ledger;
+mod live;
 mod load;
 mod metrics;
 mod names;
@@ -85,6 +86,8 @@ enum Which {
     Restart,
     /// One pair of agents at two gateways, near and far from each other
     Far(far::Options),
+    /// Agents with sessions: memory of an idle one, how long a push takes, how fast a topic spreads
+    Live(live::Options),
     /// What the accepted wait at three times the gateway's capacity, beside half of it
     Overload(overload::Options),
     #[command(hide = true)]
@@ -123,6 +126,7 @@ async fn execute(options: Options) -> Result<()> {
         Some(Which::Overload(overload)) => {
             overload::execute(overload, &Bench::new(options.options)?).await
         }
+        Some(Which::Live(live)) => live::execute(live, &Bench::new(options.options)?).await,
         Some(figure) => measure(&[figure], Bench::new(options.options)?).await,
         None => {
             let all = [
@@ -176,7 +180,9 @@ async fn one(which: &Which, bench: &Bench) -> (&'static str, Result<Vec<Figure>>
         Which::Webhook => ("webhook", webhook::measure(bench).await),
         Which::Postgres => ("postgres", postgres::measure(bench).await),
         Which::Restart => ("restart", restart::measure(bench).await),
-        Which::Far(_) | Which::Overload(_) | Which::Bare(_) => ("", Ok(Vec::new())),
+        Which::Far(_) | Which::Live(_) | Which::Overload(_) | Which::Bare(_) => {
+            ("", Ok(Vec::new()))
+        }
     }
 }
 

@@ -78,6 +78,8 @@ enum Way {
     Outbound,
     BridgeIn,
     BridgeOut,
+    Subscribe,
+    Broadcast,
 }
 
 impl From<Way> for Direction {
@@ -88,6 +90,8 @@ impl From<Way> for Direction {
             Way::Outbound => Self::Outbound,
             Way::BridgeIn => Self::BridgeIn,
             Way::BridgeOut => Self::BridgeOut,
+            Way::Subscribe => Self::Subscribe,
+            Way::Broadcast => Self::Broadcast,
         }
     }
 }

@@ -122,6 +122,25 @@ impl Scalar for Listener {
     }
 }
 
+/// An address and port to take mail at.
+pub(in crate::config) struct MailListener;
+
+impl Scalar for MailListener {
+    type Value = SocketAddr;
+
+    fn noun() -> String {
+        Listener::noun()
+    }
+
+    fn example() -> &'static str {
+        "0.0.0.0:25"
+    }
+
+    fn parse(text: &str, reading: &Reading<'_>) -> Result<SocketAddr, Misfit> {
+        Listener::parse(text, reading)
+    }
+}
+
 /// A server of the DNS.
 pub(in crate::config) struct NameServer;
 

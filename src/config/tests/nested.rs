@@ -137,8 +137,8 @@ fn one_wrong_line_is_one_fault() {
             "amtpd.yaml:9:26: net.allow.webhooks: \"10.0.0.1/8\" has bits beyond",
         ),
         (
-            "net: {allow: {telnet: []}}\n",
-            "amtpd.yaml:9:15: net.allow.telnet: is no key; known here: webhooks",
+            "net: {allow: {ftpx: []}}\n",
+            "amtpd.yaml:9:15: net.allow.ftpx: is no key; known here: webhooks",
         ),
         (
             "net:\n  allow:\n    webhook: []\n",

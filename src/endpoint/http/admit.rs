@@ -51,7 +51,10 @@ fn class(request: &Request) -> Option<Class> {
         (&Method::GET | &Method::HEAD, _) => Some(Class::Read),
         (&Method::DELETE, _) => Some(Class::Drain),
         (_, "/v1/inbox/{address}/ack" | "/v1/inbox/{address}/nack") => Some(Class::Drain),
-        (_, "/v1/messages" | "/v1/messages/batch") => Some(by_key(request.headers())),
+        (
+            _,
+            "/v1/messages" | "/v1/messages/batch" | "/v1/topics/{name}/messages" | "/v1/broadcast",
+        ) => Some(by_key(request.headers())),
         _ => Some(Class::Read),
     }
 }

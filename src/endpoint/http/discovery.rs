@@ -10,7 +10,7 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Gate, Params, invalid_field};
 use crate::protocol::{Domain, ErrorCode, SchemaId, SchemaPattern, Timestamp};
-use crate::store::{Agent, DeliveryMode};
+use crate::store::{Agent, AgentKind, DeliveryMode};
 
 /// Agents read from the store at a time.
 const STEP: usize = 500;
@@ -30,6 +30,7 @@ pub(super) struct DirectoryView {
 struct AgentView {
     address: String,
     delivery_mode: DeliveryMode,
+    kind: AgentKind,
     capabilities: Vec<String>,
     supported_schemas: Vec<SchemaPattern>,
     role: Option<String>,
@@ -43,6 +44,7 @@ impl From<Agent> for AgentView {
         Self {
             address: agent.address.to_string(),
             delivery_mode: agent.settings.delivery_mode,
+            kind: agent.settings.kind,
             capabilities: agent.settings.capabilities,
             supported_schemas: agent.settings.supported_schemas,
             role: agent.settings.role,

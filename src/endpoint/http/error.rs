@@ -38,6 +38,16 @@ struct More {
     shed: bool,
 }
 
+/// A refusal, to be said by other means than an HTTP answer.
+pub(in crate::endpoint) struct Said<'a> {
+    pub(in crate::endpoint) code: ErrorCode,
+    pub(in crate::endpoint) message: &'a str,
+    pub(in crate::endpoint) details: Option<&'a Value>,
+    pub(in crate::endpoint) retry_after: Option<Duration>,
+    /// For the log only.
+    pub(in crate::endpoint) cause: Option<&'a str>,
+}
+
 impl ApiError {
     /// A refusal with the code's own sentence.
     #[must_use]
@@ -101,6 +111,19 @@ impl ApiError {
 
     pub(super) fn is_shed(&self) -> bool {
         self.more.as_ref().is_some_and(|more| more.shed)
+    }
+
+    /// What is said by other means than an HTTP answer.
+    pub(in crate::endpoint) fn said(&self) -> Said<'_> {
+        let more = self.more.as_deref();
+        let message = more.and_then(|more| more.message.as_deref());
+        Said {
+            code: self.code,
+            message: message.unwrap_or(self.code.text()),
+            details: more.and_then(|more| more.details.as_ref()),
+            retry_after: more.and_then(|more| more.retry_after),
+            cause: self.cause_text(),
+        }
     }
 
     /// The code.

@@ -116,7 +116,7 @@ pub(super) fn with_request(event: Event, parts: &Parts) -> Event {
 }
 
 /// The credential of a request: what it says, else the certificate of its connection.
-async fn presented(parts: &Parts, auth: &Authenticator) -> Result<Presented, ApiError> {
+pub(super) async fn presented(parts: &Parts, auth: &Authenticator) -> Result<Presented, ApiError> {
     let headers = &parts.headers;
     if let Some(key) = headers.get(ADMIN_KEY) {
         let Ok(key) = key.to_str() else {
@@ -364,7 +364,7 @@ impl Params {
 }
 
 /// Reads `30`, `30s`, `500ms`, `5m`, `2h`, `7d`.
-pub(super) fn span(text: &str) -> Option<Duration> {
+pub(in crate::endpoint) fn span(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

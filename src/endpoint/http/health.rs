@@ -1,5 +1,6 @@
 //! `/health`, `/ready` and `/metrics`: is the process alive, can it take work, what has it done.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,7 +65,7 @@ struct ReadyView {
     ready: bool,
     timestamp: Timestamp,
     version: &'static str,
-    dependencies: BTreeMap<&'static str, &'static str>,
+    dependencies: BTreeMap<&'static str, Cow<'static, str>>,
 }
 
 impl Health {
@@ -111,6 +112,16 @@ impl Health {
             true => "broken, the ones of before are in use",
             false => "ok",
         }
+    }
+
+    /// What is behind its threshold, by the keys of section `alerts`. For whom is for staff.
+    fn alerts(&self) -> Cow<'static, str> {
+        let raised = self.metrics.alerts().raised();
+        if raised.is_empty() {
+            return Cow::Borrowed("ok");
+        }
+        let words: Vec<&str> = raised.iter().map(|alert| alert.as_str()).collect();
+        Cow::Owned(words.join(", "))
     }
 
     fn load(&self) -> &'static str {
@@ -193,14 +204,15 @@ async fn ready(State(health): State<Health>) -> Response {
         timestamp: health.clock.now(),
         version: env!("CARGO_PKG_VERSION"),
         dependencies: BTreeMap::from([
-            ("database", word(fit)),
-            ("durability", durability),
-            ("disk", if room { "ok" } else { "disk_full" }),
-            ("gateways", if joined { "ok" } else { "joining" }),
-            ("listeners", if staying { "ok" } else { "draining" }),
+            ("alerts", health.alerts()),
+            ("database", word(fit).into()),
+            ("durability", durability.into()),
+            ("disk", if room { "ok" } else { "disk_full" }.into()),
+            ("gateways", if joined { "ok" } else { "joining" }.into()),
+            ("listeners", if staying { "ok" } else { "draining" }.into()),
             // It takes what it can: to send all elsewhere would only move the load.
-            ("load", health.load()),
-            ("policies", health.rules()),
+            ("load", health.load().into()),
+            ("policies", health.rules().into()),
         ]),
     };
     let status = if ready {

@@ -8,6 +8,7 @@ use axum::http::Extensions;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Api;
 use super::admit::entry;
 use super::cursor;
 use super::error::ApiError;
@@ -41,7 +42,7 @@ pub(super) async fn list(
     extensions: Extensions,
     params: Params,
 ) -> Result<Answer<InboxView>, ApiError> {
-    let (mailbox, owner) = mailbox(presented, &address)?;
+    let (mailbox, owner) = mailbox(&api, presented, &address).await?;
     let wait = params.span("wait", LONGEST_WAIT)?.unwrap_or_default();
     let lease = params.span("lease", LONGEST_LEASE)?;
     let mut query = InboxQuery {
@@ -101,7 +102,8 @@ fn view(owner: &Address, page: InboxPage) -> Result<InboxView, ApiError> {
     })
 }
 
-fn item(item: &InboxItem) -> Result<Box<RawValue>, ApiError> {
+/// A message as the inbox shows it.
+pub(super) fn item(item: &InboxItem) -> Result<Box<RawValue>, ApiError> {
     let status = if item.read { "\"read\"" } else { "\"unread\"" };
     let cursor = format!("\"{}\"", cursor::write(item.seq));
     full_message(&item.message, &[("status", status), ("cursor", &cursor)])
@@ -120,7 +122,7 @@ pub(super) async fn acknowledge(
     Caller(presented): Caller,
     Path((address, id)): Path<(String, String)>,
 ) -> Result<Answer<Acknowledged>, ApiError> {
-    let (mailbox, _) = mailbox(presented, &address)?;
+    let (mailbox, _) = mailbox(&api, presented, &address).await?;
     let Ok(message_id) = MessageId::parse(&id) else {
         return Err(ApiError::new(ErrorCode::NotFound));
     };
@@ -164,7 +166,7 @@ pub(super) async fn acknowledge_many(
     Path(address): Path<String>,
     Json(ids): Json<Ids>,
 ) -> Result<Answer<Bulk>, ApiError> {
-    let (mailbox, _) = mailbox(presented, &address)?;
+    let (mailbox, _) = mailbox(&api, presented, &address).await?;
     if ids.delay.is_some() {
         return Err(invalid_field("delay", "only goes with nack"));
     }
@@ -187,7 +189,7 @@ pub(super) async fn put_back(
     Path(address): Path<String>,
     Json(ids): Json<Ids>,
 ) -> Result<Answer<Bulk>, ApiError> {
-    let (mailbox, _) = mailbox(presented, &address)?;
+    let (mailbox, _) = mailbox(&api, presented, &address).await?;
     let message_ids = parse_ids(&ids.message_ids)?;
     let delay = match ids.delay.as_deref() {
         None => Duration::ZERO,
@@ -237,13 +239,20 @@ fn split(ids: Vec<String>, found: &[bool]) -> (Vec<String>, Vec<String>) {
     (names(yes), names(no))
 }
 
-/// The mailbox, if it is the caller's own. An unknown mailbox and another's look alike.
-fn mailbox(presented: Presented, address: &str) -> Result<(i64, Address), ApiError> {
-    match presented {
-        Presented::Nothing => Err(ApiError::new(ErrorCode::AuthenticationFailed)),
-        Presented::Principal(Principal::Agent {
-            id, address: own, ..
-        }) if Address::parse(address).is_ok_and(|asked| asked == own) => Ok((id, own)),
-        _ => Err(ApiError::new(ErrorCode::AccessDenied)),
-    }
+/// The mailbox, if it is the caller's own or that of a group it is in. An unknown mailbox and
+/// another's look alike.
+pub(super) async fn mailbox(
+    api: &Api,
+    presented: Presented,
+    address: &str,
+) -> Result<(i64, Address), ApiError> {
+    let (id, own) = match presented {
+        Presented::Nothing => return Err(ApiError::new(ErrorCode::AuthenticationFailed)),
+        Presented::Principal(Principal::Agent { id, address, .. }) => (id, address),
+        _ => return Err(ApiError::new(ErrorCode::AccessDenied)),
+    };
+    let denied = || ApiError::new(ErrorCode::AccessDenied);
+    let asked = Address::parse(address).map_err(|_| denied())?;
+    let readable = api.store.readable_mailbox((id, &own), &asked).await?;
+    readable.ok_or_else(denied)
 }

@@ -28,8 +28,8 @@ use crate::store::{ListQuery, Party, Tracked, party_hash};
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The answer to an accepted message.
-#[derive(Serialize)]
-pub(super) struct ReceiptView {
+#[derive(Debug, Serialize)]
+pub(crate) struct ReceiptView {
     message_id: String,
     status: &'static str,
     recipients: Vec<ReceivedView>,
@@ -40,7 +40,7 @@ pub(super) struct ReceiptView {
     reply: Option<Box<RawValue>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct ReceivedView {
     address: String,
     status: DeliveryStatus,
@@ -59,7 +59,7 @@ impl From<Received> for ReceivedView {
 }
 
 impl ReceiptView {
-    pub(super) fn of(receipt: Receipt) -> Self {
+    pub(in crate::endpoint) fn of(receipt: Receipt) -> Self {
         Self {
             message_id: receipt.message_id.as_str().to_owned(),
             status: "accepted",

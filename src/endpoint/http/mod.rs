@@ -5,6 +5,7 @@ mod admit;
 mod agent_cursor;
 mod auth;
 mod batch;
+mod blobs;
 mod capabilities;
 mod cursor;
 mod discovery;
@@ -20,12 +21,16 @@ pub mod request_id;
 mod routes;
 pub mod server;
 mod staffed;
+mod stream;
+mod topics;
 mod trace;
 mod view;
+mod websocket;
 
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use ipnet::IpNet;
@@ -36,24 +41,37 @@ use crate::auth::audit::Audit;
 use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
+use crate::endpoint::websocket::Tools;
 use crate::intake::{Intake, LocalNames};
+use crate::live::Live;
 use crate::policy::Policies;
 use crate::protocol::{Advertisement, Domain};
 use crate::schema::Schemas;
 use crate::store::{Sealer, Store};
 use crate::telemetry::Board;
+use crate::topics::Topics;
 
+pub(in crate::endpoint) use error::ApiError;
+pub(in crate::endpoint) use extract::span;
 pub use health::Health;
+pub(crate) use messages::ReceiptView;
 use routes::RouteTable;
 pub use routes::{Row, route_reference, route_table};
+pub(in crate::endpoint) use view::full_message;
 
 /// The handles of this endpoint.
 #[derive(Clone)]
 pub struct Api {
     /// The door.
     pub intake: Intake,
+    /// Who is subscribed to what.
+    pub topics: Topics,
     /// What is kept.
     pub store: Store,
+    /// Who is connected.
+    pub live: Live,
+    /// What connections of agents work with.
+    pub sockets: Tools,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.
@@ -88,6 +106,8 @@ pub struct Api {
     pub guesses: Guesses,
     /// The names of the sets of limits that a key can have.
     pub tiers: Arc<[String]>,
+    /// How long a link to a file works.
+    pub link_life: Duration,
 }
 
 /// What handlers get: a handle that is cheap to pass on.

@@ -12,7 +12,10 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
-use super::{Shared, admin, auth, batch, capabilities, discovery, inbox, messages, trace};
+use super::{
+    Shared, admin, auth, batch, blobs, capabilities, discovery, inbox, messages, stream, topics,
+    trace, websocket,
+};
 use crate::auth::{Access, Permission};
 
 /// What a route asks.
@@ -134,7 +137,9 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(schemas(operations(agents(open(Routes::new())))))
+    staff(schemas(topics(operations(sessions(agents(open(
+        Routes::new(),
+    )))))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -149,6 +154,7 @@ fn open(routes: Routes) -> Routes {
         .get("/v1/messages/{id}/status", Needs(Track), messages::status)
         .get("/v1/messages/{id}/trace", Needs(Track), trace::show)
         .get("/v1/inbox/{address}", Agent(Receive), inbox::list)
+        .get("/v1/inbox/{address}/stream", Agent(Receive), stream::open)
         .post(
             "/v1/inbox/{address}/ack",
             Agent(Receive),
@@ -160,6 +166,9 @@ fn open(routes: Routes) -> Routes {
             Agent(Receive),
             inbox::acknowledge,
         )
+        .get("/v1/ws", Own, websocket::open)
+        .get("/v1/blobs/{id}", Own, blobs::show)
+        .post("/v1/blobs/{id}/links", Agent(Receive), blobs::link)
         .get("/v1/discovery/agents", Public, discovery::all)
         .get(
             "/v1/discovery/agents/{domain}",
@@ -243,6 +252,23 @@ fn agents(routes: Routes) -> Routes {
         )
 }
 
+/// Who is connected.
+fn sessions(routes: Routes) -> Routes {
+    use Access::Staff;
+    use Permission::{ManageAgents, ReadAgents};
+    routes
+        .get(
+            "/v1/admin/sessions",
+            Staff(ReadAgents),
+            admin::sessions::list,
+        )
+        .delete(
+            "/v1/admin/sessions/{id}",
+            Staff(ManageAgents),
+            admin::sessions::close,
+        )
+}
+
 /// The operator's hands on the queue.
 fn operations(routes: Routes) -> Routes {
     use Access::Staff;
@@ -294,6 +320,7 @@ fn operations(routes: Routes) -> Routes {
             admin::dead_letters::drop_many,
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
+        .get("/v1/admin/lag", Staff(ReadQueue), admin::lag::list)
         .get(
             "/v1/admin/suppressions",
             Staff(ReadQueue),
@@ -303,6 +330,50 @@ fn operations(routes: Routes) -> Routes {
             "/v1/admin/suppressions/{address}",
             Staff(ManageQueue),
             admin::suppressions::release,
+        )
+}
+
+/// Topics, who is subscribed to them, and what goes to everybody.
+fn topics(routes: Routes) -> Routes {
+    use Access::{Agent, Needs, Staff};
+    use Permission::{Discover, ManageAgents, ReadAgents, Receive, Send};
+    routes
+        .get("/v1/topics", Needs(Discover), topics::list)
+        .post("/v1/topics", Staff(ManageAgents), topics::create)
+        .get("/v1/topics/{name}", Needs(Discover), topics::show)
+        .post("/v1/topics/{name}/messages", Agent(Send), topics::publish)
+        .get("/v1/topics/{name}/messages", Agent(Receive), topics::kept)
+        .get("/v1/topics/{name}/value", Agent(Receive), topics::value)
+        .post(
+            "/v1/topics/{name}/subscriptions",
+            Agent(Receive),
+            topics::subscribe,
+        )
+        .get(
+            "/v1/topics/{name}/subscriptions",
+            Agent(Receive),
+            topics::list_subscriptions,
+        )
+        .delete(
+            "/v1/topics/{name}/subscriptions/{id}",
+            Agent(Receive),
+            topics::end,
+        )
+        .post("/v1/broadcast", Agent(Send), topics::broadcast)
+        .get(
+            "/v1/admin/topics/{name}/subscriptions",
+            Staff(ReadAgents),
+            topics::list_any,
+        )
+        .post(
+            "/v1/admin/topics/{name}/subscriptions",
+            Staff(ManageAgents),
+            topics::subscribe_any,
+        )
+        .delete(
+            "/v1/admin/topics/{name}/subscriptions/{id}",
+            Staff(ManageAgents),
+            topics::end_any,
         )
 }
 

@@ -126,7 +126,7 @@ impl RecipientView {
 }
 
 /// The full message as its recipient or sender reads it, with members of ours behind its own.
-pub(super) fn full_message(
+pub(in crate::endpoint) fn full_message(
     stored: &StoredMessage,
     extra: &[(&str, &str)],
 ) -> Result<Box<RawValue>, ApiError> {

@@ -24,7 +24,8 @@ use crate::queue::{
 use crate::store::tests::Home;
 use crate::store::tests::size::Sizes;
 use crate::store::{self, Messenger, QueueFilter, Space, Store, StoreOptions};
-use crate::telemetry::{Board, Metrics};
+use crate::telemetry::{Board, Metrics, Standings};
+use crate::topics::Topics;
 
 /// Midnight, so that days of idempotency keys begin with ours.
 const START: i64 = 20_833 * 86_400_000;
@@ -89,10 +90,14 @@ impl World {
         let parts = QueueParts {
             store: store.clone(),
             intake: intake.clone(),
+            topics: Topics::new((store.clone(), intake.clone()), clock.clone()),
             transports: Transports {
                 peer: ways.clone(),
-                webhook: ways,
                 mail: None,
+                list: ways.clone(),
+                webhook: ways.clone(),
+                group: ways,
+                standings: Standings::default(),
             },
             clock: clock.clone(),
             metrics,

@@ -68,7 +68,7 @@ fn in_charset(bytes: &[u8], charset: &str) -> String {
     let without_mark = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match std::str::from_utf8(without_mark) {
         Ok(text) => text.to_owned(),
-        Err(_) if charset.to_ascii_lowercase().starts_with("utf") => {
+        Err(_) if has_wide_characters(without_mark) => {
             String::from_utf8_lossy(without_mark).into_owned()
         }
         Err(_) => charset_decoder(b"windows-1252").map_or_else(
@@ -76,6 +76,11 @@ fn in_charset(bytes: &[u8], charset: &str) -> String {
             |decoder| decoder(bytes),
         ),
     }
+}
+
+/// Whether broken UTF-8 is UTF-8 nevertheless: some characters outside ASCII can be read.
+fn has_wide_characters(bytes: &[u8]) -> bool {
+    bytes.utf8_chunks().any(|chunk| !chunk.valid().is_ascii())
 }
 
 /// Joins the lines that were only wrapped (RFC 3676): those that end with a space, of one quote depth.

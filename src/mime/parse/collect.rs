@@ -108,7 +108,7 @@ fn made_name(number: usize, kind: PartKind, content_type: &str) -> String {
         (_, "image/png") => "png",
         (_, "image/jpeg") => "jpg",
         (_, "image/gif") => "gif",
-        (_, "message/delivery-status") => "txt",
+        (_, kind) if kind.starts_with("text/") || kind.starts_with("message/") => "txt",
         _ => "bin",
     };
     format!("part-{number}.{ending}")

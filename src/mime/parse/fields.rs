@@ -165,10 +165,31 @@ pub(super) fn ids(value: &[u8]) -> Vec<String> {
 /// The moment of a date field.
 pub(super) fn date(value: &[u8]) -> Option<Timestamp> {
     let value = terminated(value);
-    match MessageStream::new(&value).parse_date() {
-        HeaderValue::DateTime(date) => moment(&date),
-        _ => None,
+    let HeaderValue::DateTime(mut date) = MessageStream::new(&value).parse_date() else {
+        return None;
+    };
+    if date.tz_hour == 0 && date.tz_minute == 0 {
+        date.tz_hour = old_zone(&value);
+        date.tz_before_gmt = date.tz_hour > 0;
     }
+    moment(&date)
+}
+
+/// How many hours the zones that once had names in mails are behind Greenwich.
+fn old_zone(value: &[u8]) -> u8 {
+    const ZONES: [(&[u8], u8); 8] = [
+        (b"EDT", 4),
+        (b"EST", 5),
+        (b"CDT", 5),
+        (b"CST", 6),
+        (b"MDT", 6),
+        (b"MST", 7),
+        (b"PDT", 7),
+        (b"PST", 8),
+    ];
+    let mut words = value.split(u8::is_ascii_whitespace);
+    let zone = words.find_map(|word| ZONES.iter().find(|(name, _)| *name == word));
+    zone.map_or(0, |(_, hours)| *hours)
 }
 
 /// The mailboxes of an address field, those of groups too.
@@ -183,6 +204,7 @@ pub(super) fn mailboxes(value: &[u8]) -> Vec<Mailbox> {
 fn mailbox(found: &Addr<'_>) -> Option<Mailbox> {
     let name = found.name.as_deref().map(on_one_line);
     let written = on_one_line(found.address.as_deref().unwrap_or_default());
+    let written = without_route(&written).to_owned();
     let name = name.filter(|name| !name.is_empty());
     if written.is_empty() && name.is_none() {
         return None;
@@ -192,6 +214,12 @@ fn mailbox(found: &Addr<'_>) -> Option<Mailbox> {
         address: read_address(&written).ok(),
         written,
     })
+}
+
+/// An address without the way that mails of the eighties were told to take (`@a,@b:user@c`).
+fn without_route(written: &str) -> &str {
+    let routed = written.strip_prefix('@').and_then(|it| it.split_once(':'));
+    routed.map_or(written, |(_, address)| address.trim())
 }
 
 /// A value with parameters, such as `Content-Type` has.

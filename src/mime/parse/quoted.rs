@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+/// A longer text stays whole, in bytes: no person answers at such length.
+const LONGEST: usize = 500_000;
 /// The lines that a header block of a quoted mail may take.
 const BLOCK: usize = 7;
 /// The lines that the introduction of a quote may be wrapped to.
@@ -62,6 +64,9 @@ const INTRODUCERS: [&str; 11] = [
 /// Parts a text into what was written and what is quoted. `of_html` says that the text was made of
 /// HTML, where quotes have lost their `>`.
 pub(super) fn cut(text: String, of_html: bool) -> (Option<String>, Option<String>) {
+    if text.len() > LONGEST {
+        return (Some(text), None);
+    }
     let lines: Vec<&str> = text.lines().collect();
     let quote = [
         rule(&lines),

@@ -240,6 +240,19 @@ fn a_complaint_names_the_mail_it_is_about() {
     );
 }
 
+/// The mails of the corpus.
+fn hard_mails() -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mail");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -247,6 +260,24 @@ proptest! {
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = parse(&bytes, &LIMITS);
         let _ = parse(&[b"A: b\nContent-Type: text/html\n\n", bytes.as_slice()].concat(), &LIMITS);
+    }
+
+    #[test]
+    fn no_change_of_a_hard_mail_panics(
+        which in any::<proptest::sample::Index>(), other in any::<proptest::sample::Index>(),
+        cut in any::<proptest::sample::Index>(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..12),
+    ) {
+        let mails = hard_mails();
+        let mut mail = mails[which.index(mails.len())].clone();
+        for (place, byte) in changes {
+            let place = place.index(mail.len());
+            mail[place] = byte;
+        }
+        mail.truncate(cut.index(mail.len()) + 1);
+        let tail = &mails[other.index(mails.len())];
+        mail.extend_from_slice(&tail[cut.index(tail.len())..]);
+        let _ = parse(&mail, &LIMITS);
     }
 
     #[test]

@@ -237,7 +237,7 @@ enum Delimiter {
 /// Whether a line is the boundary.
 fn delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
     let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?;
-    match rest.trim_ascii_end() {
+    match rest.trim_ascii() {
         b"" => Some(Delimiter::Next),
         b"--" => Some(Delimiter::Last),
         _ => None,

@@ -75,7 +75,8 @@ fn encoded(text: &str) -> String {
 pub(super) fn id_list<'a>(ids: impl Iterator<Item = &'a str>) -> Option<String> {
     let is_id = |id: &&str| {
         let sound = |b: u8| b.is_ascii_graphic() && !b"<>".contains(&b);
-        !id.is_empty() && id.len() <= ID && id.bytes().all(sound)
+        let length = 1..=ID;
+        length.contains(&id.len()) && id.bytes().all(sound) && !id.contains("=?")
     };
     let mut ids: Vec<&str> = ids
         .map(|id| id.trim_matches(['<', '>']))

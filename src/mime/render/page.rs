@@ -96,7 +96,7 @@ fn head(page: &Page<'_>, html: &mut String) {
 fn element(name: &str, class: &str, text: &str, html: &mut String) {
     write!(html, "<{name} class=\"{class}\">").expect("a string takes any text");
     escape(text, html);
-    write!(html, "</{name}>\n").expect("a string takes any text");
+    writeln!(html, "</{name}>").expect("a string takes any text");
 }
 
 fn who(page: &Page<'_>, html: &mut String) {
@@ -157,7 +157,7 @@ fn files(page: &Page<'_>, html: &mut String) {
         if link.is_some() {
             html.push_str("</a>");
         }
-        write!(html, " ({})</li>\n", size(file.size)).expect("a string takes any text");
+        writeln!(html, " ({})</li>", size(file.size)).expect("a string takes any text");
     }
     html.push_str("</ul>\n");
 }

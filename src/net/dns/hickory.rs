@@ -214,7 +214,7 @@ impl Resolver for HickoryResolver {
     }
 }
 
-fn server(address: &SocketAddr) -> NameServerConfig {
+pub(super) fn server(address: &SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
         connection
@@ -222,7 +222,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections.to_vec())
 }
 
-fn system_servers() -> Result<Vec<NameServerConfig>, DnsSetupFault> {
+pub(super) fn system_servers() -> Result<Vec<NameServerConfig>, DnsSetupFault> {
     let (config, _) = system_conf::read_system_conf()
         .map_err(|error| DnsSetupFault::System(error.to_string()))?;
     Ok(config.name_servers().to_vec())

@@ -77,7 +77,7 @@ impl Reading<'_> {
             sender: sender?.unwrap_or(AddressPattern::Any),
             recipient: recipient?.unwrap_or(AddressPattern::Any),
             schemas: schemas?.unwrap_or_default(),
-            directions: directions?.unwrap_or(Directions::ALL),
+            directions: directions?.unwrap_or(Directions::MESSAGES),
             require: require?.unwrap_or_default(),
             max_size,
             action: action?,

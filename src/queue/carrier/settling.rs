@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::{Carrier, Done};
-use crate::protocol::{ErrorCode, Timestamp};
+use crate::envelope::Origin;
+use crate::protocol::{Address, ErrorCode, Timestamp};
 use crate::queue::notices::Telling;
 use crate::queue::share::Hold;
 use crate::queue::verdict::Verdict;
@@ -59,6 +60,7 @@ impl Carrier {
             }
         }
         let now = self.clock.now();
+        let unreached = unreached(&done);
         let settlements = done
             .into_iter()
             .map(|it| {
@@ -70,6 +72,12 @@ impl Carrier {
         if let Err(error) = self.store.settle(settlements, follow_ups).await {
             tracing::error!(%error, "deliveries could not be settled: they are looked at again");
             return Err(());
+        }
+        for (topic, subscriber) in unreached {
+            if let Err(fault) = self.topics.note_failed(&topic, &subscriber).await {
+                let error = fault.cause.unwrap_or_default();
+                tracing::warn!(error, "a copy that failed could not be counted");
+            }
         }
         for (reply, attempt) in peer_replies {
             self.take_reply(destination, reply, attempt).await;
@@ -241,4 +249,14 @@ impl Carrier {
             );
         }
     }
+}
+
+/// The topics whose copies failed for good, with their subscribers.
+fn unreached(done: &[Done]) -> Vec<(Address, Address)> {
+    let copies = done.iter().filter(|it| {
+        it.delivery.stored.origin == Origin::List && matches!(it.verdict, Verdict::Failed(_))
+    });
+    copies
+        .map(|it| (it.message.sender().clone(), it.delivery.recipient.clone()))
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::protocol::ErrorCode;
+use crate::telemetry::Standings;
 use crate::transport::{
     Attempted, Carrying, Copy, Destination, Fault, Load, MailTransport, Outcome, Parcel, Transport,
     Trouble,
@@ -15,8 +16,14 @@ pub struct Transports {
     pub peer: Arc<dyn Transport>,
     /// To webhooks.
     pub webhook: Arc<dyn Transport>,
+    /// To those who subscribed to a topic.
+    pub list: Arc<dyn Transport>,
+    /// To members of groups.
+    pub group: Arc<dyn Transport>,
     /// To people, where that is on.
     pub mail: Option<Arc<MailTransport>>,
+    /// How members of groups do.
+    pub standings: Standings,
 }
 
 impl Transports {
@@ -26,6 +33,8 @@ impl Transports {
         match destination {
             Destination::Peer(_) => self.peer.as_ref(),
             Destination::Agent(_) => self.webhook.as_ref(),
+            Destination::List(_) => self.list.as_ref(),
+            Destination::Group(_) => self.group.as_ref(),
             Destination::Mail(_) => match &self.mail {
                 Some(mail) => mail.as_ref(),
                 None => &Off,

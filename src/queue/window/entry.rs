@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::slots::Slots;
 use super::{Limits, Range};
 use crate::protocol::Timestamp;
 use crate::queue::destination::{Breaker, BreakerState};
@@ -17,9 +18,12 @@ pub(super) struct Entry {
     pub(super) lanes: HashMap<LaneKey, Lane>,
     /// Lanes that may go: urgent ones first, then by age.
     ready: BTreeSet<(u8, i64, LaneKey)>,
+    slots: Slots,
     pub(super) rows: usize,
     pub(super) flights: usize,
     pub(super) breaker: Breaker,
+    /// It is a mailbox that had no room last.
+    pub(super) full: bool,
     /// From this number on its rows are not in memory.
     pub(super) parked: Option<i64>,
     pub(super) in_turn: bool,
@@ -46,9 +50,11 @@ impl Entry {
         Self {
             lanes: HashMap::new(),
             ready: BTreeSet::new(),
+            slots: Slots::default(),
             rows: 0,
             flights: 0,
             breaker: Breaker::new(),
+            full: false,
             parked: None,
             in_turn: false,
         }
@@ -92,10 +98,10 @@ impl Entry {
                 limit,
             });
         }
-        let Some((_, _, key)) = self.ready.first().copied() else {
+        let Some((_, _, key)) = self.next() else {
             return Step::Idle;
         };
-        if let Some((key, range)) = self.unread(high, &load) {
+        if let Some((key, range)) = self.unread(key, high, &load) {
             return if range.from > range.to {
                 // It comes with what is read next, or with the parked ones.
                 self.caught_up(key);
@@ -110,16 +116,35 @@ impl Entry {
         self.form(now, load)
     }
 
-    /// The first lane that is to be read before the next attempt, so that it carries what it can.
-    fn unread(&self, high: i64, load: &Load) -> Option<(LaneKey, Range)> {
+    /// The lane whose turn it is, with its place.
+    fn next(&self) -> Option<(u8, i64, LaneKey)> {
+        let urgency = self.slots.next(|urgency| self.waits(urgency))?;
+        self.of_urgency(urgency)
+    }
+
+    fn waits(&self, urgency: u8) -> bool {
+        self.of_urgency(urgency).is_some()
+    }
+
+    /// The oldest lane of this urgency that may go.
+    fn of_urgency(&self, urgency: u8) -> Option<(u8, i64, LaneKey)> {
+        let least = (urgency, i64::MIN, LaneKey::Pair(i64::MIN));
+        let first = self.ready.range(least..).next().copied();
+        first.filter(|(found, ..)| *found == urgency)
+    }
+
+    /// The first lane that is to be read before the next attempt, so that it carries what it can;
+    /// `head` is the one whose turn it is.
+    fn unread(&self, head: LaneKey, high: i64, load: &Load) -> Option<(LaneKey, Range)> {
         let mut gathered = 0;
-        for (place, (_, _, key)) in self.ready.iter().enumerate() {
-            let in_memory = self.lanes.get(key)?.rows.len();
-            let first = place == 0;
-            if (first || in_memory == 0)
-                && let Some(range) = self.to_read(*key, high, load)
+        let others = self.ready.iter().map(|(_, _, key)| *key);
+        let others = others.filter(|key| *key != head);
+        for key in std::iter::once(head).chain(others) {
+            let in_memory = self.lanes.get(&key)?.rows.len();
+            if (key == head || in_memory == 0)
+                && let Some(range) = self.to_read(key, high, load)
             {
-                return Some((*key, range));
+                return Some((key, range));
             }
             gathered += in_memory;
             if gathered >= load.messages {
@@ -175,9 +200,10 @@ impl Entry {
         let mut keys = HashSet::new();
         let mut bytes = 0;
         while groups.len() < load.messages {
-            let Some((_, _, first)) = self.ready.first().copied() else {
+            let Some(place) = self.next() else {
                 break;
             };
+            let (urgency, _, first) = place;
             let Some(size) = self.head(first).map(|head| head.size) else {
                 break;
             };
@@ -193,8 +219,11 @@ impl Entry {
                 break;
             }
             bytes += size;
+            let mut slots = std::mem::take(&mut self.slots);
+            slots.took(urgency, |urgency| self.waits(urgency));
+            self.slots = slots;
             let mut group = Vec::new();
-            for key in self.siblings(now) {
+            for key in self.siblings(place, now) {
                 if let Some(row) = self.pop(key) {
                     group.push(row.seq);
                     taken.insert(row.seq, key);
@@ -213,11 +242,11 @@ impl Entry {
         Step::Dispatch(groups, taken, bytes)
     }
 
-    /// The first lane that may go, and those listed behind it whose head is the same message.
-    fn siblings(&self, now: Timestamp) -> Vec<LaneKey> {
+    /// The lane at this place, and those listed behind it whose head is the same message.
+    fn siblings(&self, place: (u8, i64, LaneKey), now: Timestamp) -> Vec<LaneKey> {
         let mut message = None;
         self.ready
-            .iter()
+            .range(place..)
             .map(|(_, _, key)| *key)
             .take_while(|key| {
                 self.head(*key)

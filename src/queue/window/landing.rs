@@ -8,6 +8,8 @@ use crate::protocol::Timestamp;
 
 /// After a settlement that failed, its lanes are read again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
+/// So many mailboxes are looked at when something left one.
+const PROBED: usize = 64;
 
 impl Window {
     /// An attempt was answered. Lanes in which all went well are free at once; the others when
@@ -97,12 +99,29 @@ impl Window {
         self.take_turn(&name);
     }
 
+    /// Something left a mailbox: those without room are tried, up to a number of them.
+    pub(in crate::queue) fn look_for_room(&mut self, now: Timestamp) {
+        let full = self.destinations.iter().filter(|(_, entry)| entry.full);
+        let names: Vec<String> = full.map(|(name, _)| name.clone()).take(PROBED).collect();
+        for name in names {
+            let entry = self.entry(&name);
+            entry.breaker.probe_now(now);
+            entry.unblock(|destination_fault| destination_fault);
+            self.take_turn(&name);
+        }
+    }
+
     /// Learns from an attempt whether the destination is well.
     fn judge(&mut self, name: &str, (report, chance): (Report, f64), now: Timestamp) {
         let schedule = self.schedule;
         let entry = self.entry(name);
+        entry.full = matches!(report, Report::Full(_)) || (entry.full && report == Report::Unknown);
+        let report = match report {
+            Report::Full(pause) => Report::Trouble(Some(pause)),
+            other => other,
+        };
         match report {
-            Report::Unknown => {}
+            Report::Unknown | Report::Full(_) => {}
             Report::Well => {
                 if entry.breaker.succeeded(now) {
                     entry.unblock(|destination_fault| destination_fault);

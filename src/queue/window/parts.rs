@@ -27,8 +27,9 @@ pub(in crate::queue) struct Limits {
 impl Limits {
     /// Those toward this destination.
     pub(super) fn toward(self, destination: &str) -> Self {
+        // A group has many members, a gateway many recipients.
         let concurrency = match destination.split(':').next() {
-            Some("domain") => self.to_gateways,
+            Some("domain" | "group") => self.to_gateways,
             Some("mail") => self.to_mail,
             _ => self.concurrency,
         };
@@ -100,6 +101,8 @@ pub(in crate::queue) enum Report {
     Well,
     /// It is in trouble, and perhaps asked for a pause.
     Trouble(Option<Duration>),
+    /// It is a mailbox without room: it is tried after this time, or when something left one.
+    Full(Duration),
     /// Nothing was asked of it.
     Unknown,
 }

@@ -1,3 +1,5 @@
+mod priorities;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};

@@ -10,7 +10,7 @@ use crate::envelope::Envelope;
 use crate::events::Topic;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
 use crate::store::sql::{Connection, Insert, Statement, Value};
-use crate::store::{id_hash, party_hash, settled};
+use crate::store::{blobs, id_hash, party_hash, settled};
 
 /// The rows of a batch, by table.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub(super) struct Rows {
     settled: Vec<Vec<Value>>,
     aliases: Vec<Vec<Value>>,
     raised: Vec<(i64, i64, Vec<u8>)>,
+    claimed: Vec<(i64, String)>,
     pub(super) topics: Vec<Topic>,
 }
 
@@ -49,6 +50,8 @@ impl Rows {
         if let Some(id) = &envelope.answers {
             self.topics.push(Topic::Answer(id_hash(id.as_str())));
         }
+        let blobs = job.acceptance.blobs.iter();
+        self.claimed.extend(blobs.map(|id| (mid, id.clone())));
     }
 
     pub(super) fn inbox(
@@ -56,14 +59,20 @@ impl Rows {
         (mailbox, seq): (i64, i64),
         mid: i64,
         envelope: &Envelope,
-        address: &Address,
+        recipient: &Planned,
     ) -> Fate {
+        let urgency = match recipient.plan {
+            Plan::Inbox { priority, .. } => priority,
+            _ => None,
+        };
+        let urgency = urgency.unwrap_or(envelope.message.priority());
         self.inbox.push(vec![
             mailbox.into(),
             seq.into(),
             mid.into(),
             party_hash(&envelope.message.sender().key()).into(),
-            address.to_string().into(),
+            priority(urgency).into(),
+            recipient.address.to_string().into(),
         ]);
         Fate::New(DeliveryStatus::Delivered)
     }
@@ -148,6 +157,9 @@ impl Rows {
                     .bind(mid);
             tx.tell(update).await?;
         }
+        for (mid, id) in self.claimed {
+            tx.run(blobs::claim(mid, &id)).await?;
+        }
         tx.insert(Insert::new("INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, answers, body)", self.messages))
         .await?;
         let mut inbox = self.inbox;
@@ -156,7 +168,7 @@ impl Rows {
             _ => (0, 0),
         });
         tx.insert(Insert::new(
-            "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient)",
+            "INSERT INTO inbox (mailbox, seq, mid, sender_hash, priority, recipient)",
             inbox,
         ))
         .await?;

@@ -24,6 +24,8 @@ const BATCH_SETTLEMENTS: usize = 2_048;
 const SETTLING: Duration = Duration::from_millis(5);
 /// Unless so many wait already.
 const ENOUGH: usize = 256;
+/// So often others get their turn before a commit, while that brings more.
+const TURNS: usize = 4;
 /// A batch that met another gateway's is repeated so often before a verb is blamed.
 const REPEATS: u32 = 20;
 /// A caller is told that the database is away after this time.
@@ -63,6 +65,7 @@ impl Worker {
         ready.map_err(|error| StoreError::Broken(error.to_string()))?;
         while let Some(first) = self.next(&stop).await {
             let batch = self.gather(first);
+            let batch = self.invite(batch).await;
             let batch = self.linger(batch, &stop).await;
             self.began = Some(now());
             self.commit(batch, &stop).await?;
@@ -81,6 +84,20 @@ impl Worker {
                 () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
             }
         }
+    }
+
+    /// Lets those have their turn who are about to hand something in: where the processors are busy
+    /// a commit is shared by more of them, where they are not it begins at once.
+    async fn invite(&mut self, mut batch: Vec<Job>) -> Vec<Job> {
+        for _ in 0..TURNS {
+            let before = batch.len();
+            tokio::task::yield_now().await;
+            batch = self.gather_behind(batch);
+            if batch.len() == before {
+                break;
+            }
+        }
+        batch
     }
 
     /// Waits for more where nothing but few settlements is there and the last commit was just now.

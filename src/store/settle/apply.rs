@@ -66,9 +66,9 @@ pub(in crate::store) async fn apply(
         // Settled twice in one batch it counts once.
         match (&settlement.fate, taken.remove(&settlement.seq)) {
             (Ending::Deferred { .. }, _) => defer(tx, settlement, &mut rows).await?,
-            (_, Some(taken)) => end(tx, settlement, &taken, &mut rows, topics).await?,
+            (_, Some(taken)) => end(tx, settlement, &taken, &mut rows).await?,
             (_, None) => match take_moved(tx, settlement).await? {
-                Some(taken) => end(tx, settlement, &taken, &mut rows, topics).await?,
+                Some(taken) => end(tx, settlement, &taken, &mut rows).await?,
                 None => delivered_after_all(tx, settlement).await?,
             },
         }
@@ -206,7 +206,6 @@ async fn end(
     it: &Settlement,
     taken: &Taken,
     rows: &mut Rows,
-    topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
     let attempts = taken.attempts + i64::from(it.attempt.is_some());
     let at = it.at.as_millis();
@@ -241,7 +240,6 @@ async fn end(
                 .push(dead_letter(it, taken, attempts, (reason, *bounce)));
             free(tx, *held).await?;
         }
-        Ending::Inbox(mailbox) => return move_to_inbox(tx, it, *mailbox, topics).await,
         Ending::Deferred { .. } => return Ok(()),
     }
     rows.settled.push(row.row());
@@ -276,36 +274,6 @@ fn dead_letter(
         it.at.as_millis().into(),
         bounce.code().into(),
     ]
-}
-
-/// The recipient polls now: its inbox row is the delivery.
-async fn move_to_inbox(
-    tx: &mut Connection,
-    it: &Settlement,
-    mailbox: i64,
-    topics: &mut Vec<Topic>,
-) -> sqlx::Result<()> {
-    if let Some(memory) = tx.memory() {
-        memory.forget(mailbox);
-    }
-    let next = Statement::new(
-        "UPDATE mailboxes SET next_seq = next_seq + 1 WHERE id = ? RETURNING next_seq - 1",
-    )
-    .bind(mailbox);
-    let Some(position) = tx.row(next).await? else {
-        return Ok(());
-    };
-    let insert = Statement::new(
-        "INSERT INTO inbox (mailbox, seq, mid, sender_hash, recipient) \
-         SELECT ?, ?, mid, sender_hash, ? FROM messages WHERE mid = ?",
-    )
-    .bind(mailbox)
-    .bind(position.int(0)?)
-    .bind(it.recipient.as_str())
-    .bind(it.mid);
-    tx.run(insert).await?;
-    topics.push(Topic::Mailbox(mailbox));
-    Ok(())
 }
 
 /// It was cancelled while it was under way, and arrived. Or another gateway gave it up.

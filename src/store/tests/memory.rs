@@ -2,10 +2,10 @@
 
 use super::super::committer::Verb;
 use super::super::sql::{Connection, Insert};
-use super::super::{Ending, Fate};
+use super::super::{Arriving, Ending, Fate};
 use super::{
-    Bench, CancellationToken, Clock, Events, Home, IdempotencyKey, Metrics, StoreOptions,
-    TaskTracker, Topic, open, query, to_inbox, to_queue,
+    Bench, CancellationToken, Clock, Events, Home, IdempotencyKey, Metrics, NOW, StoreOptions,
+    TaskTracker, Timestamp, Topic, open, query, to_inbox, to_queue,
 };
 use crate::store::{Acceptance, Decision};
 
@@ -44,7 +44,15 @@ async fn positions_go_on_where_mail_comes_by_another_way(home: Home) {
     bench.accept(message(), queued).await;
     bench.accept(message(), to_bob()).await;
     let row = bench.fed().await.remove(0);
-    bench.settle(&row, Ending::Inbox(bob)).await;
+    let arriving = Arriving {
+        seq: row.seq,
+        mid: row.mid,
+        size: row.size,
+    };
+    let entering = bench
+        .store
+        .enter_mailbox(bob, vec![arriving], Timestamp::from_millis(NOW));
+    assert_eq!(entering.await.unwrap(), [true]);
     bench.accept(message(), to_bob()).await;
     assert_eq!(bench.positions(bob).await, [1, 2, 3, 4]);
 }
@@ -63,6 +71,7 @@ async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
                 recipients: vec![to_inbox("bob@a.test", bob)],
                 reserved: None,
                 place: None,
+                blobs: Vec::new(),
             };
             let accepting = bench.store.begin_accept(acceptance).await.unwrap();
             under_way.push(accepting);
@@ -154,6 +163,7 @@ async fn before_the_keys_are_read_any_may_be_known_and_none_is_forgotten() {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        blobs: Vec::new(),
     };
     let mut other = known.clone();
     other.idempotency_key = IdempotencyKey::parse("other").unwrap();

@@ -33,6 +33,7 @@ async fn offer(
         recipients: vec![to],
         reserved: None,
         place: None,
+        blobs: Vec::new(),
     };
     match bench.store.accept(acceptance).await? {
         Decision::Taken { message_id, fates } => Ok((message_id, fates)),

@@ -4,6 +4,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::super::migrations;
+use super::sessions::{asks, new_session};
 use super::{Bench, Fate, Home, query, to_inbox};
 
 /// A database as the version of this migration left it, with what a statement adds.
@@ -45,6 +46,22 @@ async fn bodies_that_stood_apart_are_kept() {
     assert_eq!(mail[1].body.len(), 9_000);
     assert_eq!(mail[0].notes.verification.method, "api_key");
     assert_eq!(mail[1].notes.verification.domain, "one.test");
+}
+
+#[tokio::test]
+async fn mail_from_before_there_were_sessions_is_nobodys() {
+    let home = left_by(
+        7,
+        r#"INSERT INTO mailboxes (id, next_seq) VALUES (1, 2);
+           INSERT INTO messages (mid, message_id, sender, sender_hash, trust, origin, accepted_at, size, envelope, body)
+           VALUES (1, 'm-1', 'a@one.test', 1, 0, 0, 5, 4, CAST('{"v":{"result":"authenticated","method":"api_key","domain":"one.test"},"r":"r-1"}' AS BLOB), x'11223344');
+           INSERT INTO inbox (mailbox, seq, mid, sender_hash, leased_until, read, recipient)
+           VALUES (1, 1, 1, 1, 0, 1, 'b@one.test');"#,
+    )
+    .await;
+    let bench = Bench::at(home).await;
+    let session = bench.open(new_session(1)).await;
+    assert_eq!(bench.handed(asks(session, 1)).await, ["m-1"]);
 }
 
 #[tokio::test]

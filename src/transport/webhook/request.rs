@@ -63,6 +63,36 @@ pub(super) fn write(
     Ok(letter)
 }
 
+/// The headers with which a connection to an agent is opened: those it asks for, and a signature as
+/// over an empty body. `id` is that of the attempt.
+///
+/// # Errors
+/// Why there can be none, in words for the log.
+pub fn greeting(
+    agent: &Agent,
+    sealer: &Sealer,
+    id: &str,
+    now: Timestamp,
+) -> Result<HeaderMap, &'static str> {
+    let seconds = now.as_millis().div_euclid(1_000).to_string();
+    let signed = Signed {
+        id,
+        seconds: &seconds,
+        body: b"",
+    };
+    let signature = signed.by(agent, sealer, now)?;
+    let mut headers = own_headers(agent, sealer)?;
+    for (name, value) in [
+        ("webhook-id", id),
+        ("webhook-timestamp", &seconds),
+        ("webhook-signature", &signature),
+    ] {
+        let value = HeaderValue::from_str(value).map_err(|_| "the id is no header")?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Ok(headers)
+}
+
 /// The headers the agent asks for, as it gave them.
 fn own_headers(agent: &Agent, sealer: &Sealer) -> Result<HeaderMap, &'static str> {
     const LOST: &str = "the webhook's headers cannot be opened with the key of `secrets.key_file`";

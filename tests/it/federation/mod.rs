@@ -9,4 +9,5 @@ mod operator;
 mod peers;
 mod rejecting;
 mod signing;
+mod topics;
 mod webhooks;

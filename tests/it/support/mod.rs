@@ -6,7 +6,9 @@ pub mod backend;
 pub mod background;
 pub mod behaviour;
 pub mod caller;
+pub mod dkim;
 pub mod dns;
+pub mod events;
 pub mod failing_disk;
 pub mod many;
 pub mod metrics;
@@ -21,8 +23,10 @@ pub mod relay;
 pub mod server;
 pub mod site;
 pub mod small_disk;
+pub mod smtp;
 mod tap;
 pub mod webhook;
+pub mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -139,6 +143,20 @@ impl Daemon {
         command
     }
 
+    /// A command of an operator against this gateway.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = amtpd();
+        command
+            .args(arguments)
+            .arg("--gateway")
+            .arg(format!("https://localhost:{}", self.ports[1]))
+            .arg("--ca-file")
+            .arg(self.folder.path().join("gateway/tls/cert.pem"))
+            .args(["--resolve", "127.0.0.1"])
+            .env("AMTP_KEY", &self.admin_key);
+        command
+    }
+
     /// Starts the process and waits until it is ready.
     pub async fn run(&mut self) {
         let log = std::fs::File::options()
@@ -199,6 +217,11 @@ impl Daemon {
             "it does not end: {}",
             std::fs::read_to_string(self.log()).unwrap()
         );
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
     /// Whether the process runs.

@@ -84,7 +84,7 @@ impl Connection {
         wanted: u16,
     ) -> Result<Self> {
         let mut connection = Self {
-            stream: tls(roots, server).await?,
+            stream: tls(roots, server, b"h2").await?,
             input: Vec::with_capacity(READ),
             start: 0,
             output: Vec::with_capacity(READ),

@@ -6,14 +6,15 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::form::{AgentForm, address, signing};
+use super::members::{self, MemberView};
 use crate::auth::{IssuedKey, KeyKind, NamePattern};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentSettings, Created, DeliveryMode, Grant, NewAgent, NewKey, Replies,
-    Sealer,
+    Agent, AgentChange, AgentKind, AgentSettings, Bounds, Created, DeliveryMode, Grant,
+    GroupSettings, LiveSettings, NewAgent, NewKey, Replies, Sealer, TopicSettings,
 };
 
 #[derive(Serialize)]
@@ -24,6 +25,7 @@ pub(crate) struct OneAgent {
 #[derive(Serialize)]
 struct AgentView {
     address: String,
+    kind: AgentKind,
     delivery_mode: DeliveryMode,
     #[serde(skip_serializing_if = "Option::is_none")]
     push_target: Option<String>,
@@ -34,10 +36,20 @@ struct AgentView {
     description: Option<String>,
     listed: bool,
     replies: Replies,
+    live: LiveSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<TopicSettings>,
     active: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
     last_active: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupSettings>,
+    /// How the members of a group do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<MemberView>>,
     #[serde(flatten)]
     once: ShownOnce,
 }
@@ -73,6 +85,7 @@ impl AgentView {
         let settings = agent.settings.clone();
         Self {
             address: agent.address.to_string(),
+            kind: settings.kind,
             delivery_mode: settings.delivery_mode,
             push_target: settings.push_target,
             has_headers: agent.sealed_headers.is_some(),
@@ -82,10 +95,15 @@ impl AgentView {
             description: settings.description,
             listed: settings.listed,
             replies: settings.replies,
+            live: settings.live,
+            topic: settings.topic,
             active: agent.active,
             created_at: agent.created_at,
             updated_at: agent.updated_at,
             last_active: agent.last_active_at,
+            bounds: Some(settings.bounds).filter(|bounds| *bounds != Bounds::default()),
+            group: settings.group,
+            members: None,
             once,
         }
     }
@@ -122,6 +140,9 @@ pub(crate) async fn enrol(
             "is not a name this enrolment token is good for",
         ));
     }
+    if form.kind.is_some() || form.group.is_some() {
+        return Err(invalid_field("kind", "is for operators to choose"));
+    }
     register(&api, form, name, Some(token.id)).await
 }
 
@@ -138,6 +159,7 @@ async fn register(
         ));
     }
     let mut settings = form.apply(AgentSettings::fresh())?;
+    members::check(api, &settings)?;
     settings.secret_keys.present = api.sealer.as_ref().map(Sealer::mark);
     if settings.delivery_mode == DeliveryMode::Push {
         signing(api.sealer.as_ref())?;
@@ -218,9 +240,11 @@ pub(crate) async fn show(
     Path(address): Path<String>,
 ) -> Result<Answer<OneAgent>, ApiError> {
     let agent = find(&api, &address).await?;
-    Ok(Answer(OneAgent {
-        agent: AgentView::of(&agent),
-    }))
+    let view = AgentView {
+        members: members::of(&api, &agent).await?,
+        ..AgentView::of(&agent)
+    };
+    Ok(Answer(OneAgent { agent: view }))
 }
 
 /// `PATCH /v1/admin/agents/{address}`
@@ -236,7 +260,11 @@ pub(crate) async fn change(
             "cannot be changed: add a new agent",
         ));
     }
+    if form.kind.is_some_and(|kind| kind != agent.settings.kind) {
+        return Err(invalid_field("kind", "cannot be changed: add a new agent"));
+    }
     let settings = form.apply(agent.settings.clone())?;
+    members::check(&api, &settings)?;
     let polled = agent.settings.delivery_mode == DeliveryMode::Pull;
     let begins_push = polled && settings.delivery_mode == DeliveryMode::Push;
     if begins_push {

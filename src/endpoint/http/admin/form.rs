@@ -1,5 +1,7 @@
 //! The description of an agent as an operator or the agent itself sends it, checked field by field.
 
+mod group;
+
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
@@ -8,10 +10,16 @@ use serde::{Deserialize, Deserializer};
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
 use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
-use crate::store::{AgentSettings, DeliveryMode, Replies, Sealer, WEBHOOK_HEADERS};
+use crate::store::{
+    AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Replies, Sealer, SessionOrder,
+    SessionSharing, TopicSettings, WEBHOOK_HEADERS,
+};
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
+/// What a topic may keep: for a year, and so many publications.
+const LONGEST_RETENTION: u64 = 366 * 86_400;
+const MOST_KEPT: u64 = 100_000;
 
 /// The members of an agent that can be set. Absent = leave as it is.
 #[derive(Debug, Default, Deserialize)]
@@ -31,7 +39,23 @@ pub(crate) struct AgentForm {
     pub(crate) description: Option<Option<String>>,
     pub(crate) listed: Option<bool>,
     pub(crate) replies: Option<Replies>,
+    pub(crate) live: Option<LiveForm>,
+    pub(crate) kind: Option<AgentKind>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) topic: Option<Option<TopicSettings>>,
     pub(crate) active: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) bounds: Option<Option<Bounds>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) group: Option<Option<GroupSettings>>,
+}
+
+/// How sessions share the mail. Absent = leave as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LiveForm {
+    sessions: Option<SessionSharing>,
+    order: Option<SessionOrder>,
 }
 
 /// Tells "absent" from "null": null takes a member away.
@@ -65,7 +89,24 @@ impl AgentForm {
         }
         settings.listed = self.listed.unwrap_or(settings.listed);
         settings.replies = self.replies.unwrap_or(settings.replies);
+        if let Some(live) = &self.live {
+            settings.live.sessions = live.sessions.unwrap_or(settings.live.sessions);
+            settings.live.order = live.order.unwrap_or(settings.live.order);
+        }
+        settings.kind = self.kind.unwrap_or(settings.kind);
+        if let Some(topic) = self.topic {
+            settings.topic = topic;
+        }
+        if let Some(bounds) = &self.bounds {
+            settings.bounds = bounds.unwrap_or_default();
+            group::bounds(&settings.bounds)?;
+        }
+        if let Some(group) = &self.group {
+            settings.group.clone_from(group);
+        }
         push(&settings)?;
+        kind(&settings)?;
+        group::check(&settings)?;
         Ok(settings)
     }
 
@@ -148,10 +189,39 @@ fn push(settings: &AgentSettings) -> Result<(), ApiError> {
     }
 }
 
+/// What goes with the kind of an address only.
+fn kind(settings: &AgentSettings) -> Result<(), ApiError> {
+    let is_topic = settings.kind == AgentKind::Topic;
+    if is_topic && settings.delivery_mode == DeliveryMode::Push {
+        return Err(invalid_field("delivery_mode", "a topic has no webhook"));
+    }
+    let Some(kept) = &settings.topic else {
+        return Ok(());
+    };
+    if !is_topic {
+        return Err(invalid_field("topic", "only goes with kind topic"));
+    }
+    if kept
+        .retention_seconds
+        .is_some_and(|seconds| !(1..=LONGEST_RETENTION).contains(&seconds))
+    {
+        let error = format!("must be 1 to {LONGEST_RETENTION}");
+        return Err(invalid_field("topic.retention_seconds", &error));
+    }
+    if kept
+        .keep
+        .is_some_and(|keep| !(1..=MOST_KEPT).contains(&keep))
+    {
+        let error = format!("must be 1 to {MOST_KEPT}");
+        return Err(invalid_field("topic.keep", &error));
+    }
+    Ok(())
+}
+
 fn web_address(target: &str) -> Result<(), ApiError> {
     let fits = target.len() <= 2_000
         && target.parse::<Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("https" | "http"))
+            matches!(uri.scheme_str(), Some("https" | "http" | "wss"))
                 && uri
                     .authority()
                     .is_some_and(|authority| !authority.as_str().contains('@'))
@@ -159,7 +229,7 @@ fn web_address(target: &str) -> Result<(), ApiError> {
     fits.then_some(()).ok_or_else(|| {
         invalid_field(
             "push_target",
-            "must be an absolute http or https URL without user information",
+            "must be an absolute http, https or wss URL without user information",
         )
     })
 }
@@ -263,6 +333,33 @@ mod tests {
         let taken = sealed(r#"{"Authorization":"Bearer x"}"#).unwrap();
         assert!(taken.flatten().is_some());
         assert_eq!(sealed("null").unwrap(), Some(None));
+    }
+
+    #[test]
+    fn sessions_and_what_the_gateway_dials_are_set_member_by_member() {
+        let apply = |form: &str, settings| {
+            let form: AgentForm = serde_json::from_str(form).unwrap();
+            form.apply(settings)
+        };
+        let copies = apply(r#"{"live":{"sessions":"copies"}}"#, AgentSettings::fresh()).unwrap();
+        let free = apply(r#"{"live":{"order":"none"}}"#, copies).unwrap();
+        assert_eq!(free.live.sessions, SessionSharing::Copies);
+        assert_eq!(free.live.order, SessionOrder::None);
+        for (target, fits) in [
+            ("wss://agent.test/amtp", true),
+            ("ws://agent.test/amtp", false),
+            ("wss://me@agent.test/", false),
+            ("wss:/agent.test", false),
+        ] {
+            let form = format!(r#"{{"delivery_mode":"push","push_target":"{target}"}}"#);
+            let applied = apply(&form, AgentSettings::fresh());
+            assert_eq!(applied.is_ok(), fits, "{target}");
+            if let Ok(settings) = applied {
+                assert_eq!(settings.dials(), Some(target));
+            }
+        }
+        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"sessions":"many"}}"#).is_err());
+        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"session":"shared"}}"#).is_err());
     }
 
     #[test]

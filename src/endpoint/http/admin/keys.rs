@@ -172,7 +172,7 @@ pub(crate) async fn revoke(
     Path((address, key)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let agent = find(&api, &address).await?;
-    match api.store.revoke_key(agent.id, key).await? {
+    match api.store.revoke_key(agent.id, key, api.clock.now()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::new(ErrorCode::NotFound)),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
+use hyper::header::UPGRADE;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -22,9 +23,11 @@ use tower::Service;
 
 use super::activity::{Activity, Answer, Heads, Quiet, Watched};
 use super::runtime::{ClockTimer, Tracked};
-use super::seats::Seat;
-use super::{Connection, ServerOptions, forwarded, proxy_protocol};
+use super::upgrade::{Lent, Upgrade};
+use super::{Connection, ServerOptions, forwarded};
 use crate::clock::Clock;
+use crate::endpoint::proxy_protocol;
+use crate::endpoint::seats::Seat;
 use crate::telemetry::{Metrics, RefusedConnection};
 
 /// After our last byte, the client's are still taken for so long and so far: closing at once would
@@ -137,11 +140,12 @@ async fn converse(shared: &Arc<Shared>, stream: Stream, client: SocketAddr) {
         client_certificates: Arc::default(),
     };
     match stream {
-        Stream::Plain(mut tcp) => {
-            speak_http1(shared, &mut tcp, connection).await;
-            linger(shared, &mut tcp).await;
+        Stream::Plain(tcp) => {
+            if let Some(mut tcp) = speak_http1(shared, tcp, connection).await {
+                linger(shared, &mut tcp).await;
+            }
         }
-        Stream::Tls(mut tls) => {
+        Stream::Tls(tls) => {
             let session = tls.get_ref().1;
             let chain: Option<&[CertificateDer<'static>]> = session.peer_certificates();
             let connection = Connection {
@@ -151,17 +155,31 @@ async fn converse(shared: &Arc<Shared>, stream: Stream, client: SocketAddr) {
             };
             if session.alpn_protocol() == Some(b"h2") {
                 speak_http2(shared, *tls, connection).await;
-            } else {
-                speak_http1(shared, &mut tls, connection).await;
+            } else if let Some(mut tls) = speak_http1(shared, *tls, connection).await {
                 linger(shared, tls.get_mut().0).await;
             }
         }
     }
 }
 
-async fn speak_http1<S>(shared: &Arc<Shared>, stream: &mut S, connection: Connection)
+/// Serves requests, and what a request asked to go on with; gives the stream back.
+async fn speak_http1<S>(shared: &Arc<Shared>, stream: S, connection: Connection) -> Option<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, mut home) = Lent::new(stream);
+    let upgrade = Upgrade::default();
+    serve_http1(shared, stream, (connection, &upgrade)).await;
+    upgrade.go_on().await;
+    home.try_recv().ok()
+}
+
+async fn serve_http1<S>(
+    shared: &Arc<Shared>,
+    stream: S,
+    (connection, upgrade): (Connection, &Upgrade),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let options = &shared.options;
     let activity = Activity::new(shared.clock.clone(), options.times, Heads::Timed);
@@ -173,7 +191,10 @@ where
     if options.limits.headers != super::ConnectionLimits::default().headers {
         builder.max_headers(options.limits.headers);
     }
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(upgrade.clone());
+        }
         answer(
             shared.clone(),
             activity.clone(),
@@ -185,7 +206,7 @@ where
         stream,
         activity: activity.clone(),
     });
-    let mut http = pin!(builder.serve_connection(io, service));
+    let mut http = pin!(builder.serve_connection(io, service).with_upgrades());
     let ending = tokio::select! {
         biased;
         _ = http.as_mut() => return,

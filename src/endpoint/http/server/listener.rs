@@ -3,10 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use rustix::io::Errno;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -16,15 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::ServerOptions;
 use super::connection::{self, Shared};
 use super::runtime::ClockTimer;
-use super::seats::Seats;
 use crate::clock::Clock;
-use crate::telemetry::{Metrics, RefusedConnection};
-
-/// Waits after the first and at most after every failed accept.
-const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// After so many failures in a row that no lack of resources explains, the socket is broken.
-const BROKEN_AFTER: u32 = 10;
+use crate::endpoint::accepting::Accepting;
+use crate::endpoint::seats::Seats;
+use crate::telemetry::Metrics;
 
 /// Why a listener cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +98,8 @@ impl Server {
         let abort = CancellationToken::new();
         let _abort_on_drop = abort.clone().drop_guard();
         let (name, grace) = (self.options.name, self.options.times.grace);
-        let seats = Seats::new(self.options.limits);
+        let limits = self.options.limits;
+        let seats = Seats::new(limits.connections, limits.per_client);
         let drain = CancellationToken::new();
         let shared = Arc::new(Shared {
             options: self.options,
@@ -146,26 +140,13 @@ impl Server {
 
 /// Takes connections in until the socket is broken.
 async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, seats: &Seats) -> io::Error {
-    let mut failures = Failures::default();
-    loop {
-        match listener.accept().await {
-            Ok((tcp, peer)) => {
-                failures = Failures::default();
-                seat(shared, seats, tcp, peer);
-            }
-            Err(fault) => {
-                shared.metrics.connection_refused(RefusedConnection::Accept);
-                match failures.next(&fault) {
-                    Next::Again => {}
-                    Next::After(wait) => {
-                        tracing::warn!(listener = shared.options.name, error = %fault, "accept failed");
-                        shared.clock.wait(wait).await;
-                    }
-                    Next::Broken => return fault,
-                }
-            }
-        }
-    }
+    let door = Accepting::new(
+        listener,
+        shared.options.name,
+        (&shared.clock, &shared.metrics),
+    );
+    let seated = |tcp, peer| seat(shared, seats, tcp, peer);
+    door.all(seated).await
 }
 
 fn seat(shared: &Arc<Shared>, seats: &Seats, tcp: TcpStream, peer: SocketAddr) {
@@ -178,85 +159,5 @@ fn seat(shared: &Arc<Shared>, seats: &Seats, tcp: TcpStream, peer: SocketAddr) {
                 .spawn(connection::serve(shared.clone(), tcp, peer, seat));
         }
         Err(reason) => shared.metrics.connection_refused(reason),
-    }
-}
-
-/// Failed accepts in a row.
-#[derive(Debug, Default)]
-struct Failures {
-    scarce: u32,
-    strange: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Again,
-    After(Duration),
-    Broken,
-}
-
-impl Failures {
-    fn next(&mut self, fault: &io::Error) -> Next {
-        if is_of_one_connection(fault) {
-            return Next::Again;
-        }
-        if !is_scarcity(fault) {
-            self.strange += 1;
-        }
-        if self.strange >= BROKEN_AFTER {
-            return Next::Broken;
-        }
-        self.scarce += 1;
-        let factor = 2_u32.saturating_pow(self.scarce - 1);
-        Next::After(FIRST_BACKOFF.saturating_mul(factor).min(LONGEST_BACKOFF))
-    }
-}
-
-/// The client left before it was taken in.
-fn is_of_one_connection(fault: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        fault.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
-}
-
-/// No descriptors or no memory: passes by itself.
-fn is_scarcity(fault: &io::Error) -> bool {
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    scarce
-        .iter()
-        .any(|errno| fault.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-#[cfg(test)]
-mod backoff_tests {
-    use super::*;
-
-    #[test]
-    fn a_lack_of_descriptors_is_waited_out_longer_and_longer() {
-        let mut failures = Failures::default();
-        let fault = io::Error::from(Errno::MFILE);
-        let waits: Vec<Next> = (0..9).map(|_| failures.next(&fault)).collect();
-        let millis = [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000];
-        assert_eq!(
-            waits,
-            millis.map(|ms| Next::After(Duration::from_millis(ms)))
-        );
-        for _ in 0..100 {
-            assert_ne!(failures.next(&fault), Next::Broken);
-        }
-    }
-
-    #[test]
-    fn a_client_that_left_costs_nothing_and_a_broken_socket_is_given_up() {
-        let mut failures = Failures::default();
-        assert_eq!(
-            failures.next(&io::Error::from(Errno::CONNABORTED)),
-            Next::Again
-        );
-        let fault = io::Error::from(Errno::INVAL);
-        let last = (0..BROKEN_AFTER).map(|_| failures.next(&fault)).last();
-        assert_eq!(last, Some(Next::Broken));
     }
 }

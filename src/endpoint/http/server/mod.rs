@@ -22,9 +22,8 @@ mod body;
 mod connection;
 mod forwarded;
 mod listener;
-mod proxy_protocol;
 mod runtime;
-mod seats;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +31,7 @@ mod tests;
 pub use body::{BodyFault, BodyReader, BodyTimes};
 pub use forwarded::ForwardedFault;
 pub use listener::{Server, ServerFault};
+pub use upgrade::{Onward, Upgrade};
 
 /// Where a request came from; stands in the extensions of every request.
 #[derive(Debug, Clone)]

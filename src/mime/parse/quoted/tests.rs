@@ -84,3 +84,9 @@ fn no_text_is_no_text() {
         assert_eq!(cut(text.to_owned(), false), (None, None));
     }
 }
+
+#[test]
+fn a_text_longer_than_people_write_stays_whole() {
+    let text = format!("Yes.\n{}", "> \n".repeat(200_000));
+    assert_eq!(cut(text.clone(), false), (Some(text), None));
+}

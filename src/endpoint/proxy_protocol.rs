@@ -1,4 +1,4 @@
-//! The PROXY header, versions 1 and 2: how a proxy below HTTP tells who the client is.
+//! The PROXY header, versions 1 and 2: how a proxy below the protocol tells who the client is.
 //!
 //! Read only on connections from trusted proxies, and there it must come: guessing whether it did
 //! would let a client write its own. Only as many bytes are taken as the header has.

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ConnectionLimits;
 use crate::net::network_of;
 use crate::telemetry::RefusedConnection;
 
 /// The seats of one listener. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Seats {
-    limits: ConnectionLimits,
+    connections: usize,
+    per_client: usize,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -29,9 +29,12 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
+    /// Seats for so many connections, and for so many of one client: an IPv4 address or an IPv6 /64
+    /// network.
+    pub(super) fn new(connections: usize, per_client: usize) -> Self {
         Self {
-            limits,
+            connections,
+            per_client,
             taken: Arc::default(),
         }
     }
@@ -39,7 +42,7 @@ impl Seats {
     /// A seat for a connection whose client is not known yet.
     pub(super) fn take(&self) -> Result<Seat, RefusedConnection> {
         let mut taken = self.taken();
-        if taken.total >= self.limits.connections {
+        if taken.total >= self.connections {
             return Err(RefusedConnection::Total);
         }
         taken.total += 1;
@@ -61,7 +64,7 @@ impl Seat {
         let client = network_of(client);
         let mut taken = self.seats.taken();
         let held = taken.clients.entry(client).or_default();
-        if *held >= self.seats.limits.per_client {
+        if *held >= self.seats.per_client {
             return Err(RefusedConnection::Address);
         }
         *held += 1;
@@ -90,21 +93,13 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn seats(connections: usize, per_client: usize) -> Seats {
-        Seats::new(ConnectionLimits {
-            connections,
-            per_client,
-            ..ConnectionLimits::default()
-        })
-    }
-
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[test]
     fn a_seat_is_free_again_when_its_connection_ends() {
-        let seats = seats(2, 2);
+        let seats = Seats::new(2, 2);
         let (first, second) = (seats.take().unwrap(), seats.take().unwrap());
         assert_eq!(seats.take().unwrap_err(), RefusedConnection::Total);
         drop(first);
@@ -114,7 +109,7 @@ mod tests {
 
     #[test]
     fn one_client_holds_so_many_and_no_more() {
-        let seats = seats(9, 1);
+        let seats = Seats::new(9, 1);
         let table = [
             ("192.0.2.1", true),
             ("192.0.2.1", false),
