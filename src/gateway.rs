@@ -151,7 +151,7 @@ impl Gateway {
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
-        let (intake, offers) = parts.intake(&credentials);
+        let (intake, offers) = parts.intake(&credentials, sealer.as_ref());
         let share = members.share.clone();
         let topics = parts.topics(&intake);
         let doing = (intake.clone(), topics.clone());
@@ -306,7 +306,11 @@ impl Parts<'_> {
     }
 
     /// The door, and what it offers to the queue before it is on disk.
-    fn intake(&self, credentials: &Credentials) -> (Intake, mpsc::Receiver<Offer>) {
+    fn intake(
+        &self,
+        credentials: &Credentials,
+        sealer: Option<&Sealer>,
+    ) -> (Intake, mpsc::Receiver<Offer>) {
         let config = self.config;
         let rules = Rules {
             limits: Limits {
@@ -331,7 +335,7 @@ impl Parts<'_> {
             Some(_) => intake.that_signs(),
             None => intake,
         };
-        let intake = mail::door(config, intake);
+        let intake = mail::door(config, intake, sealer);
         let (express, offers) = Express::channel();
         match !self.store.is_shared() || self.goes_early() {
             true => (intake.with_express(express), offers),

@@ -74,7 +74,7 @@ impl LocalNames {
     }
 
     /// Whether an address that is no agent's may be a person's, whose mail lives elsewhere.
-    fn has_people(&self, address: &Address) -> bool {
+    pub(super) fn has_people(&self, address: &Address) -> bool {
         let people = self.people.as_ref();
         people.is_some_and(|people| people.onward.contains(address.domain()))
             && !is_reserved(address.local())

@@ -8,11 +8,9 @@ use super::settled;
 use super::sql::{Connection, Statement};
 use super::suppressions::{Because, Suppress};
 use super::{Acceptance, Patience, Store};
+use crate::envelope::Origin;
 use crate::events::Topic;
 use crate::protocol::{Address, ErrorCode, MessageId, Timestamp};
-
-/// The code of the way by which mail enters.
-const BY_MAIL: i64 = 5;
 
 /// A message to one recipient, as it went out by mail.
 #[derive(Debug, Clone)]
@@ -95,7 +93,7 @@ impl Store {
         )
         .bind(id.as_str())
         .bind(from.key())
-        .bind(BY_MAIL);
+        .bind(Origin::Mail.code());
         Ok(reader.row(statement).await?.is_some())
     }
 
@@ -115,7 +113,7 @@ impl Store {
         )
         .bind(id.as_str())
         .bind(from.key())
-        .bind(BY_MAIL);
+        .bind(Origin::Mail.code());
         let Some(row) = reader.row(statement).await? else {
             return Ok(None);
         };

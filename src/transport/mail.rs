@@ -44,7 +44,6 @@ use judgement::{Mailbox, judge};
 use route::{NoWay, Routes, Stop};
 
 pub use dkim::{MailSigner, SignFault};
-pub use onward::Passed;
 
 /// So long for all hosts of a domain together, until one of them takes mail.
 const OPENING: Duration = Duration::from_secs(600);
@@ -299,12 +298,7 @@ impl MailTransport {
                 let code = ErrorCode::RecipientNotFound;
                 Some(Outcome::Failed(trouble(code, Fault::Message, &words)))
             }
-            Err(error) => {
-                tracing::error!(%error, "mail waits for the database");
-                let words = "this gateway's own database fails at present";
-                let code = ErrorCode::TemporaryFailure;
-                Some(Outcome::Deferred(trouble(code, Fault::Message, words)))
-            }
+            Err(error) => Some(compose::kept_from_us(&error)),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::store::{StoredMessage, WireIdentity};
 
 pub use group::{GroupTransport, is_for_readers};
 pub use mail::{
-    Login, MailSettings, MailSigner, MailTools, MailTransport, Passed, SignFault, SmarthostSettings,
+    Login, MailSettings, MailSigner, MailTools, MailTransport, SignFault, SmarthostSettings,
 };
 pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 

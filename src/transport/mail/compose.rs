@@ -32,13 +32,12 @@ struct Thread {
 impl MailTransport {
     /// Writes the mail of one copy.
     pub(super) async fn write(&self, parcel: &Parcel, copy: &Copy) -> Result<Written, Outcome> {
+        if self.is_passed_on(parcel, copy) {
+            return self.pass_on(parcel, copy).await;
+        }
         let domain = self.our_domain(parcel, copy);
-        let thread = self.thread(parcel, copy, &domain).await.map_err(|error| {
-            tracing::error!(%error, "mail waits for the database");
-            let words = "this gateway's own database fails at present";
-            let code = ErrorCode::TemporaryFailure;
-            Outcome::Deferred(trouble(code, Fault::Message, words))
-        })?;
+        let thread = self.thread(parcel, copy, &domain).await;
+        let thread = thread.map_err(|error| kept_from_us(&error))?;
         let (from, mail) = match Bounce::from_message(&parcel.message) {
             Some(bounce) => (String::new(), self.report(&bounce, (parcel, copy), &thread)),
             None => {
@@ -69,7 +68,7 @@ impl MailTransport {
     }
 
     /// Where it comes back to. A notice that comes back tells nobody anything.
-    fn return_path(&self, parcel: &Parcel, copy: &Copy, domain: &Domain) -> String {
+    pub(super) fn return_path(&self, parcel: &Parcel, copy: &Copy, domain: &Domain) -> String {
         let is_notice = parcel
             .message
             .sender()
@@ -171,6 +170,14 @@ impl MailTransport {
             }),
         }
     }
+}
+
+/// What is said where the database does not answer.
+pub(super) fn kept_from_us(error: &StoreError) -> Outcome {
+    tracing::error!(%error, "mail waits for the database");
+    let words = "this gateway's own database fails at present";
+    let code = ErrorCode::TemporaryFailure;
+    Outcome::Deferred(trouble(code, Fault::Message, words))
 }
 
 /// The thread of a mail, by what stands in the message that was made of it.

@@ -1,72 +1,49 @@
 //! Mail for people of our own domains, on its way to the server that has their mailboxes.
+//!
+//! It goes on as it came, behind two fields of ours: who passed it on, and how many gateways did, so that
+//! what goes in a circle comes to an end. Reports about it come back here, as those about any mail of ours,
+//! and reach its sender from here; reports about what machines wrote reach nobody.
 
-use super::dialogue::Sending;
-use super::route::{Protection, Stop};
-use super::{Heard, MailTransport};
-
-/// What the next hop said of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Passed {
-    /// It has the mail.
-    Taken,
-    /// Not now; in its words, for the server that handed us the mail.
-    Later(String),
-    /// Never; likewise.
-    Refused(String),
-}
+use super::compose::{Written, kept_from_us};
+use super::report::date;
+use super::{MailTransport, trouble};
+use crate::envelope::Origin;
+use crate::protocol::ErrorCode;
+use crate::store::raw_mail_id;
+use crate::transport::{Copy, Fault, Outcome, Parcel};
 
 impl MailTransport {
-    /// Passes a mail as it came on to the next hop, to each recipient by itself. Nothing of it is kept:
-    /// who handed it to us is told what the next hop says, and has it until then. Without a next hop
-    /// everybody is refused.
-    pub async fn pass_on(&self, from: &str, recipients: &[String], mail: &[u8]) -> Vec<Passed> {
-        let Some(hop) = &self.settings.next_hop else {
-            let refused = Passed::Refused("550 5.1.1 no such mailbox here".to_owned());
-            return vec![refused; recipients.len()];
+    /// Whether a message came as mail for a person of ours.
+    pub(super) fn is_passed_on(&self, parcel: &Parcel, copy: &Copy) -> bool {
+        let is_ours = self.settings.domains.contains(copy.recipient.domain());
+        parcel.stored.origin == Origin::Mail && is_ours
+    }
+
+    /// The mail that a message was made of.
+    pub(super) async fn pass_on(&self, parcel: &Parcel, copy: &Copy) -> Result<Written, Outcome> {
+        let lost =
+            |words: &str| Outcome::Failed(trouble(ErrorCode::InternalError, Fault::Message, words));
+        let message = &parcel.message;
+        let key = parcel.stored.idempotency_key(message);
+        let key = key.map_err(|error| lost(&error.to_string()))?;
+        let found = self.store.read_blob(&raw_mail_id(&key)).await;
+        let mail = found.map_err(|error| kept_from_us(&error))?;
+        let mail = mail.ok_or_else(|| lost("the mail is no longer kept here"))?;
+        let fields = format!(
+            "Received: by {} with ESMTP id {}\r\n for <{}>; {}\r\nX-AMTP-Hops: {}\r\n",
+            self.settings.host,
+            parcel.stored.message_id.as_str(),
+            copy.recipient,
+            date(self.clock.now()),
+            message.hops(),
+        );
+        let from = match message.is_automatic() {
+            true => String::new(),
+            false => self.return_path(parcel, copy, copy.recipient.domain()),
         };
-        let stop = Stop {
-            host: hop.host.clone(),
-            port: hop.port,
-            protection: Protection::Offered,
-            login: None,
-        };
-        let later = |cause: &str| Passed::Later(format!("451 4.4.1 {cause}"));
-        let mut connection = match self.reach(&stop).await {
-            Ok(connection) => connection,
-            Err(unreached) => {
-                tracing::warn!(error = unreached.0, "the next hop cannot be reached");
-                return vec![later("the next server cannot be reached"); recipients.len()];
-            }
-        };
-        let mut passed = Vec::with_capacity(recipients.len());
-        let mut broken = false;
-        for to in recipients {
-            if broken {
-                passed.push(later("the next server went away"));
-                continue;
-            }
-            let sending = Sending { from, to, mail };
-            passed.push(match connection.send(&sending).await {
-                Ok(_) => Passed::Taken,
-                Err(Heard::TooLarge { .. }) => {
-                    Passed::Refused("552 5.3.4 the mail is too large".to_owned())
-                }
-                Err(Heard::Refused(_, reply)) => {
-                    broken = reply.code == 421 || !connection.reset().await;
-                    match reply.is_permanent() {
-                        true => Passed::Refused(reply.to_string()),
-                        false => Passed::Later(reply.to_string()),
-                    }
-                }
-                Err(Heard::Broken(..)) => {
-                    broken = true;
-                    later("the next server went away")
-                }
-            });
-        }
-        if !broken {
-            connection.quit().await;
-        }
-        passed
+        Ok(Written {
+            from,
+            bytes: [fields.as_bytes(), &mail].concat(),
+        })
     }
 }

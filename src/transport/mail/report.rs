@@ -145,7 +145,7 @@ fn status(code: &str) -> &'static str {
 }
 
 /// A moment as mail writes it.
-fn date(moment: Timestamp) -> String {
+pub(super) fn date(moment: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(moment.as_millis()).unwrap_or_default();
     let zoned = moment.to_zoned(jiff::tz::TimeZone::UTC);
     jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_default()

@@ -16,7 +16,7 @@ use crate::net::{
     AddressFilter, Asked, DnsFault, MailExchange, MailLineOptions, Records, Resolver, Times,
 };
 use crate::protocol::{Address, Limits, Message, MessageId, Profile, Timestamp};
-use crate::store::{ReturnPath, StoreOptions, StoredMessage, open, party_hash};
+use crate::store::{ReturnPath, StoreOptions, StoredMessage, open, party_hash, raw_mail_id};
 use crate::telemetry::Metrics;
 
 mod outcomes;

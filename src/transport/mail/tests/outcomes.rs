@@ -298,32 +298,45 @@ async fn a_bounce_goes_as_a_report_that_nobody_answers() {
 
 #[tokio::test]
 async fn mail_for_people_of_ours_is_passed_on_as_it_came() {
-    let bench = Bench::start().await;
-    let to = ["p@a.test".to_owned()];
-    let passed = bench.transport.pass_on("x@c.test", &to, b"A: b").await;
-    assert!(matches!(passed[0], Passed::Refused(_)));
-    bench.close().await;
     let bench = Bench::with(None, |settings| {
+        settings.onward = [Domain::parse("a.test").unwrap()].into();
         settings.next_hop = Some(MailServer {
             host: "127.0.0.1".to_owned(),
             port: settings.port,
         });
     })
     .await;
-    bench.server.script(|heard| match heard {
-        Told::Line(line) if line.contains("<eve@") => say("550 5.1.1 no"),
-        Told::Line(line) if line.contains("<tom@") => say("450 4.2.1 later"),
-        _ => None,
-    });
-    let to = ["p@a.test", "eve@a.test", "tom@a.test"].map(str::to_owned);
-    let passed = bench
-        .transport
-        .pass_on("x@c.test", &to, b"A: b\r\n\r\n.x\r\n")
-        .await;
-    assert_eq!(passed[0], Passed::Taken);
-    assert_eq!(passed[1], Passed::Refused("550 5.1.1 no".to_owned()));
-    assert_eq!(passed[2], Passed::Later("450 4.2.1 later".to_owned()));
-    assert!(bench.server.lines("MAIL")[0].starts_with("MAIL FROM:<x@c.test>"));
-    assert_eq!(bench.server.mails(), ["A: b\r\n\r\n..x"]);
+    let to = Destination::parse("mail:a.test").unwrap();
+    let came = |more: &str| {
+        let mut parcel = parcel(1, &["p@a.test"], more);
+        let stored = Arc::get_mut(&mut parcel.stored).unwrap();
+        stored.origin = Origin::Mail;
+        parcel
+    };
+    let lost = bench.transport.carry(&to, vec![came("")]).await;
+    assert_eq!(failed(&lost[0][0]), ErrorCode::InternalError);
+    let one = came("");
+    let key = one.stored.idempotency_key(&one.message).unwrap();
+    let raw = Bytes::from("Subject: Grüße\r\n\r\n.x\r\n");
+    let name = raw_mail_id(&key);
+    let kept = bench.store.keep_blob(&name, "message/rfc822", (raw, NOW));
+    kept.await.unwrap();
+    let machine = came(r#","headers":{"x-amtp-auto":"generated","x-amtp-hops":3}"#);
+    let carried = bench.transport.carry(&to, vec![one, machine]).await;
+    assert!(carried.iter().all(|it| delivered(&it[0])), "{carried:?}");
+    let froms = bench.server.lines("MAIL");
+    assert!(froms[0].starts_with("MAIL FROM:<bounce+"), "{froms:?}");
+    assert!(froms[1].starts_with("MAIL FROM:<>"), "{froms:?}");
+    let mails = bench.server.mails();
+    let id = "01987654-3210-7654-8765-432198760001";
+    let start = format!("Received: by gw.a.test with ESMTP id {id}\r\n for <p@a.test>; ");
+    assert!(mails[0].starts_with(&start), "{}", mails[0]);
+    assert!(
+        mails[0].contains("X-AMTP-Hops: 0\r\nSubject: Gr"),
+        "{}",
+        mails[0]
+    );
+    assert!(mails[0].ends_with("\r\n\r\n..x"), "{}", mails[0]);
+    assert!(mails[1].contains("X-AMTP-Hops: 3\r\n"), "{}", mails[1]);
     bench.close().await;
 }
