@@ -1,5 +1,7 @@
 //! Mail to people: a gateway before a real mail server.
 
+mod answers;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -20,6 +22,7 @@ use crate::support::{Agent, amtpd, eventually, eventually_so, words};
 struct Town {
     world: World,
     postfix: Postfix,
+    server: SocketAddr,
     a: Site,
     alice: Agent,
 }
@@ -46,9 +49,15 @@ impl Town {
         Self {
             world,
             postfix,
+            server,
             a,
             alice,
         }
+    }
+
+    /// Where the mail server is.
+    fn server(&self) -> SocketAddr {
+        self.server
     }
 
     /// The mails a person has, as soon as there are so many.

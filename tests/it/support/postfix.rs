@@ -65,7 +65,9 @@ impl Postfix {
             .map(|user| format!("{user}@{domain} {user}/\n"))
             .collect();
         fs::write(place("users"), list).unwrap();
-        fs::write(place("access"), "").unwrap();
+        for name in ["access", "aliases", "transport"] {
+            fs::write(place(name), "").unwrap();
+        }
         fs::write(place("main.cf"), this.settings(domain)).unwrap();
         let master = format!("{address} inet n - n - - smtpd\n{SERVICES}");
         fs::write(place("master.cf"), master).unwrap();
@@ -90,6 +92,9 @@ impl Postfix {
              virtual_mailbox_domains = {domain}\n\
              virtual_mailbox_base = {folder}/mail\n\
              virtual_mailbox_maps = texthash:{folder}/users\n\
+             virtual_alias_maps = texthash:{folder}/aliases\n\
+             transport_maps = texthash:{folder}/transport\n\
+             relay_domains = texthash:{folder}/transport\n\
              virtual_minimum_uid = 100\n\
              virtual_uid_maps = static:{NOBODY}\n\
              virtual_gid_maps = static:{NOBODY}\n\
@@ -127,6 +132,23 @@ impl Postfix {
     /// What it answers to single recipients from now on, such as `dora@people.test 450 later`.
     pub fn answer(&self, lines: &str) {
         fs::write(self.folder.path().join("access"), lines).unwrap();
+        self.run("reload");
+    }
+
+    /// Hands the mail of another domain to this server from now on.
+    pub fn route(&self, domain: &str, to: SocketAddr) {
+        let line = format!("{domain} smtp:[{}]:{}\n", to.ip(), to.port());
+        fs::write(self.folder.path().join("transport"), line).unwrap();
+        self.run("reload");
+    }
+
+    /// Takes mail for an address from now on, and sends it on to another.
+    pub fn alias(&self, address: &str, to: &str) {
+        fs::write(
+            self.folder.path().join("aliases"),
+            format!("{address} {to}\n"),
+        )
+        .unwrap();
         self.run("reload");
     }
 
