@@ -12,6 +12,8 @@ mod authority;
 mod dns;
 mod folder;
 mod hints;
+mod letter;
+mod person;
 mod ports;
 mod sink;
 mod site;
@@ -119,27 +121,33 @@ impl Federation {
         let authority = Authority::new(clock.now())?;
         folder.write("ca.pem", Readers::All, &authority.certificate())?;
         let [alpha, beta] = ["alpha.test", "beta.test"];
-        let site = |domain, other, own| {
+        let site = |(domain, postmaster), other, own| {
             let plan = Plan {
                 domain,
                 other,
+                postmaster,
                 ports: own,
                 dns: ports.dns,
                 mail: ports.mail,
             };
             Site::prepare(plan, &folder, &authority)
         };
+        let own = (ports.alpha, ports.alpha_ops, ports.alpha_mail);
+        let other = (ports.beta, ports.beta_ops, ports.beta_mail);
         let sites = [
-            site(alpha, beta, (ports.alpha, ports.alpha_ops))?,
-            site(beta, alpha, (ports.beta, ports.beta_ops))?,
+            site((alpha, "alice"), beta, own)?,
+            site((beta, "carol"), alpha, other)?,
         ];
         let mut zone = Zone::default();
         for site in &sites {
             zone.text(&record_of(site.domain), site.record()?);
             zone.address(&site.host, Ipv4Addr::LOCALHOST);
+            zone.mail(site.domain, &site.host)?;
         }
         zone.mail("people.test", "mail.people.test")?;
         zone.address("mail.people.test", Ipv4Addr::LOCALHOST);
+        zone.text("people.test", "v=spf1 ip4:127.0.0.1 -all".to_owned());
+        zone.text("_dmarc.people.test", "v=DMARC1; p=reject".to_owned());
         Ok(Self {
             folder,
             ports,
@@ -234,7 +242,7 @@ impl Federation {
         let story = Story {
             cast: cast.clone(),
             zone: self.zone.clone(),
-            resolver: HickoryResolver::new(&[here(self.ports.dns)], DNS_TIMEOUT)?,
+            resolver: Arc::new(HickoryResolver::new(&[here(self.ports.dns)], DNS_TIMEOUT)?),
             calls,
             caught,
             clock: self.clock.clone(),

@@ -31,10 +31,12 @@ const FEATURES: [&str; 5] = [
 pub(super) struct Plan {
     pub(super) domain: &'static str,
     pub(super) other: &'static str,
-    /// Of the AMTP API, and of health and metrics.
-    pub(super) ports: (u16, u16),
+    /// The agent that gets mail about the gateway.
+    pub(super) postmaster: &'static str,
+    /// Of the AMTP API, of health and metrics, and of mail that comes in.
+    pub(super) ports: (u16, u16, u16),
     pub(super) dns: u16,
-    /// The port of the mail server.
+    /// The port of the mail server of people.
     pub(super) mail: u16,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Site {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) ops: u16,
+    /// Where mail comes in.
+    pub(super) smtp: u16,
     config: PathBuf,
     admin_key: String,
 }
@@ -63,6 +67,7 @@ impl Site {
             host: format!("gateway.{domain}"),
             port: plan.ports.0,
             ops: plan.ports.1,
+            smtp: plan.ports.2,
             config: folder.path().join(inside("amtpd.yaml")),
             admin_key,
         };
@@ -82,14 +87,18 @@ impl Site {
         let (https, ops, dns) = (here(self.port), here(self.ops), here(plan.dns));
         let (domain, other, url) = (self.domain, plan.other, self.url());
         let (host, mail) = (&self.host, plan.mail);
+        let (smtp, postmaster) = (here(self.smtp), plan.postmaster);
         Ok(format!(
             r#"# The gateway of {domain}. `amtpd quickstart` writes this file anew each time it starts;
 # docs/configuration.md describes every key.
 domains: [{domain}]
 gateway_url: {url}
+postmaster: {postmaster}
 listen:
   https: {https}
   ops: {ops}
+  # Mail to agents. On the Internet this is port 25, and the MX record of the domain leads here.
+  smtp: {smtp}
 tls:
   cert_file: tls/cert.pem
   key_file: tls/key.pem

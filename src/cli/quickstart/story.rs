@@ -18,7 +18,6 @@ use super::voice::Voice;
 use super::webhook::Call;
 use crate::cli::client::{plain, refusal, segment};
 use crate::clock::Clock;
-use crate::mime;
 use crate::net::{HickoryResolver, Resolver as _};
 
 /// How long one step may take.
@@ -40,7 +39,7 @@ pub(super) struct Cast {
 pub(super) struct Story {
     pub(super) cast: Arc<Cast>,
     pub(super) zone: Arc<Zone>,
-    pub(super) resolver: HickoryResolver,
+    pub(super) resolver: Arc<HickoryResolver>,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) caught: mpsc::Receiver<Caught>,
     pub(super) clock: Clock,
@@ -82,10 +81,12 @@ impl Story {
         self.step(title, self.acknowledge(&reply)).await?;
         let title = "8. alice writes to a person, who has mail and no gateway";
         let mut caught = std::mem::replace(&mut self.caught, mpsc::channel(1).1);
-        self.step(title, self.write_to_dora(&mut caught)).await?;
+        let mail = self.step(title, self.write_to_dora(&mut caught)).await?;
+        let title = "9. dora answers with her mail program";
+        self.step(title, self.answer_of_dora(&mail)).await?;
         Ok(Told {
             message_id: id,
-            steps: 8,
+            steps: 9,
             took: self.clock.monotonic().saturating_sub(begun),
         })
     }
@@ -220,7 +221,7 @@ impl Story {
         Ok(id.to_owned())
     }
 
-    fn show(&self, agent: &Agent, mail: &Value) -> Result<()> {
+    pub(super) fn show(&self, agent: &Agent, mail: &Value) -> Result<()> {
         let (sender, subject) = (plain(&mail["sender"]), plain(&mail["subject"]));
         let inbox = format!("inbox of {}: \"{subject}\" from {sender}", agent.address);
         self.voice.fact(&inbox)?;
@@ -269,63 +270,8 @@ impl Story {
         self.voice.fact(&format!("{reply}: acknowledged"))
     }
 
-    async fn write_to_dora(&self, caught: &mut mpsc::Receiver<Caught>) -> Result<()> {
-        let alice = &self.cast.alice;
-        let message = json!({
-            "sender": alice.address,
-            "recipients": ["dora@people.test"],
-            "subject": "May I order?",
-            "payload": { "item": "paper clips", "quantity": 1000, "price": "12.50 EUR" },
-        });
-        let receipt = alice.api.call(Method::POST, "/v1/messages", Some(&message));
-        let id = receipt.await?["message_id"].clone();
-        let id = id.as_str().context("no message_id")?;
-        let mail = loop {
-            let mail = caught.recv().await.context("the mail server has ended")?;
-            if mail
-                .bytes
-                .windows(id.len())
-                .any(|part| part == id.as_bytes())
-            {
-                break mail;
-            }
-        };
-        self.voice.say(
-            "people.test has no record for AMTP, but a mail exchange (MX). So alice's gateway made \
-             a mail of the message, with a text for people and the whole message as a file, and \
-             handed it to that server:",
-        )?;
-        let read = mime::parse(&mail.bytes, &mime::MailLimits::default())?;
-        for (name, value) in [
-            ("Subject", read.subject.as_deref()),
-            ("From", read.from.as_ref().map(|from| from.written.as_str())),
-            (
-                "Reply-To",
-                read.reply_to.first().map(|to| to.written.as_str()),
-            ),
-            ("Message-ID", read.message_id.as_deref()),
-            ("returns to", Some(mail.from.as_str())),
-        ] {
-            let value = value.with_context(|| format!("the mail has no {name}"))?;
-            self.voice.fact(&format!("{name}: {value}"))?;
-        }
-        ensure!(
-            read.reply_to
-                .first()
-                .is_some_and(|to| to.written == alice.address),
-            "the answer would not go to alice"
-        );
-        ensure!(read.amtp.is_some(), "the message does not go along");
-        self.voice
-            .fact(&format!("the whole mail: {}", mail.file.display()))?;
-        self.voice.say(
-            "Reply-To names alice: whoever answers writes to her. The address it returns to is \
-             made for this mail alone; by it the gateway knows which message a failure is about.",
-        )
-    }
-
     /// The first mail of an agent that fits, whenever it comes.
-    async fn mail(&self, agent: &Agent, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) async fn mail(&self, agent: &Agent, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut cursor = String::new();
         loop {
             let path = format!("{}?limit=100&wait=10s&cursor={cursor}", inbox(agent));
@@ -347,7 +293,7 @@ pub(super) fn record_of(domain: &str) -> String {
     format!("_amtp.{domain}")
 }
 
-fn inbox(agent: &Agent) -> String {
+pub(super) fn inbox(agent: &Agent) -> String {
     format!("/v1/inbox/{}", segment(&agent.address))
 }
 
