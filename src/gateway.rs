@@ -27,7 +27,6 @@ use crate::admission::Admission;
 use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
-use crate::endpoint::http::edge::Edge;
 use crate::endpoint::http::server::{
     BodyReader, BodyTimes, ConnectionLimits, ConnectionTimes, Server, ServerFault, ServerOptions,
 };
@@ -51,7 +50,7 @@ use credentials::Credentials;
 use listeners::Listeners;
 use members::Members;
 use outgoing::Outgoing;
-use small::{address_rate, sealer};
+use small::{address_rate, edge, sealer};
 use tokio::sync::{mpsc, watch};
 
 /// How often the certificate files are looked at.
@@ -182,11 +181,7 @@ impl Gateway {
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
-        let edge = Edge {
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            admission: Some(admission),
-        };
+        let edge = edge((&clock, &metrics), admission);
         members.join(&joined, &clock).await;
         live::dial(&doors, &api, &outgoing, &members.share);
         mail.open(&doors);

@@ -180,12 +180,16 @@ impl Store {
     pub async fn dialled_agents(&self, limit: usize) -> Result<Vec<Agent>, StoreError> {
         let mut reader = self.reader().await?;
         // The text finds few; what they say decides.
+        let holds = match reader.is_postgres() {
+            true => "position(? IN settings) > 0",
+            false => "instr(settings, ?) > 0",
+        };
         let statement = Statement::new(format!(
             "SELECT {COLUMNS} FROM agents WHERE deleted_at IS NULL AND active = ? \
-             AND settings LIKE ? ORDER BY id LIMIT ?"
+             AND {holds} ORDER BY id LIMIT ?"
         ))
         .bind(true)
-        .bind("%\"push_target\":\"wss://%")
+        .bind(b"\"push_target\":\"wss://".as_slice())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = reader.rows(statement).await?;
         let found = rows.iter().map(agent).collect::<Result<Vec<_>, _>>()?;

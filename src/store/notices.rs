@@ -82,6 +82,16 @@ impl Board {
         self.0.others.store(count, Ordering::Relaxed);
     }
 
+    /// Has the others told that this gateway is here, also where there is nothing else to tell.
+    fn greet(&self) {
+        self.0.left.notify_one();
+    }
+
+    /// Another gateway was heard: from now on there is somebody to tell.
+    fn meet(&self) {
+        self.0.others.fetch_max(1, Ordering::Relaxed);
+    }
+
     fn take(&self) -> Outbox {
         std::mem::take(&mut *lock(&self.0.outbox))
     }
@@ -227,6 +237,8 @@ impl Messenger {
     async fn hear(&self) -> Result<(), StoreError> {
         let mut listener = PgListener::connect_with(&self.store.reading_pool()?).await?;
         listener.listen(CHANNEL).await?;
+        // Until they hear of this gateway, the others tell nobody.
+        self.store.board().greet();
         // Nobody knows what was told before.
         self.events.publish([Topic::Queue, Topic::Control]);
         loop {
@@ -236,6 +248,7 @@ impl Messenger {
             let Some((low, topics)) = read(heard.payload(), &self.name) else {
                 continue;
             };
+            self.store.board().meet();
             if low > 0 {
                 self.store.board().hear(low);
             }
@@ -262,7 +275,7 @@ mod tests {
         let board = Board::default();
         board.leave(&[Topic::Queue], 5);
         assert_eq!(board.take(), Outbox::default(), "there is nobody to tell");
-        board.others(1);
+        board.meet();
         let topics = [
             Topic::Message(77),
             Topic::Answer(-3),

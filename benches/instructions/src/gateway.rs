@@ -17,6 +17,7 @@ use amtpd::endpoint::http::edge::Edge;
 use amtpd::endpoint::http::rate::AddressRate;
 use amtpd::endpoint::http::server::{BodyReader, BodyTimes, Connection};
 use amtpd::endpoint::http::{self, AdminGate, Api, Door, Health};
+use amtpd::endpoint::websocket::{Room, Tools as Sockets};
 use amtpd::events::Events;
 use amtpd::intake::{Express, Intake, LocalNames, Rules};
 use amtpd::live::{Live, LiveRules};
@@ -28,6 +29,7 @@ use amtpd::schema::{SchemaOptions, Schemas};
 use amtpd::store::{self, Space, Store, StoreError, StoreOptions};
 use amtpd::telemetry::{Board, Metrics};
 use amtpd::tls::TlsIdentity;
+use amtpd::topics::Topics;
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::body::Body;
@@ -164,7 +166,11 @@ impl Gateway {
                 peer: self.loopback.clone(),
                 webhook: self.loopback.clone(),
                 mail: None,
+                list: self.loopback.clone(),
+                group: self.loopback.clone(),
+                standings: board.standings(),
             },
+            topics: Topics::new((self.store.clone(), self.intake.clone()), clock.clone()),
             clock,
             metrics,
             offers,
@@ -244,9 +250,38 @@ impl Tools {
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
         let resolver = HickoryResolver::new(&[nobody], HOUR)?;
         let gateway: GatewayUrl = format!("https://{DOMAIN}").parse()?;
+        let live = Live::new(
+            (store.clone(), clock.clone()),
+            self.metrics.live().clone(),
+            LiveRules {
+                heartbeat: Duration::from_secs(30),
+                resume: Duration::from_secs(60),
+                sessions: 100,
+                window: 256,
+            },
+            uuid::Uuid::nil(),
+        );
+        let auth = Authenticator::new(store.clone(), clock.clone(), activity, [ADMIN_KEY]);
+        let sockets = Sockets {
+            intake: intake.clone(),
+            store: store.clone(),
+            auth: auth.clone(),
+            names: self.names()?,
+            live: live.clone(),
+            topics: Topics::new((store.clone(), intake.clone()), clock.clone()),
+            clock: clock.clone(),
+            guesses: Guesses::new(clock.clone()),
+            audit: audit.clone(),
+            draining: draining.clone(),
+            room: Room::new(1 << 20, false),
+        };
         Ok(Api {
             intake,
-            auth: Authenticator::new(store.clone(), clock.clone(), activity, [ADMIN_KEY]),
+            auth,
+            topics: sockets.topics.clone(),
+            guesses: sockets.guesses.clone(),
+            sockets,
+            link_life: HOUR,
             store: store.clone(),
             names: self.names()?,
             main_domain: domain()?,
@@ -260,23 +295,12 @@ impl Tools {
             draining,
             board: self.board.clone(),
             node: uuid::Uuid::nil(),
-            live: Live::new(
-                (store.clone(), clock.clone()),
-                self.metrics.live().clone(),
-                LiveRules {
-                    heartbeat: Duration::from_secs(30),
-                    resume: Duration::from_secs(60),
-                    sessions: 100,
-                    window: 256,
-                },
-                uuid::Uuid::nil(),
-            ),
+            live,
             discovery: Discovery::new(Arc::new(resolver), clock.clone(), self.metrics.clone()),
             published: Arc::new(Advertisement::of_gateway(gateway, &["batch"])),
             policies: judges.0,
             schemas: judges.1,
             audit,
-            guesses: Guesses::new(clock.clone()),
             tiers: Arc::default(),
         })
     }

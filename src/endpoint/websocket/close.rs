@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn close_codes_are_answered_as_the_rfc_says() {
         let with = |code: u16| code.to_be_bytes().to_vec();
-        let table: [(Vec<u8>, Result<Option<u16>, u16>); 12] = [
+        type Row = (Vec<u8>, Result<Option<u16>, u16>);
+        let table: [Row; 12] = [
             (Vec::new(), Ok(None)),
             (vec![3], Err(PROTOCOL)),
             (with(1000), Ok(Some(1000))),

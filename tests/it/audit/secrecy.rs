@@ -25,7 +25,8 @@ type Secrets = Vec<(&'static str, String)>;
 
 /// What of a key is secret: all of it, and what follows its public id.
 fn halves(name: &'static str, key: &str) -> Secrets {
-    let half = key.rsplit_once('_').map_or(key, |(_, secret)| secret);
+    // `ak_<id>_<secret>`, and the secret may hold that sign too.
+    let half = key.splitn(3, '_').nth(2).unwrap_or(key);
     vec![(name, half.to_owned())]
 }
 

@@ -114,6 +114,7 @@ fn what_is_offered_is_told_and_tls_only_before_it_is_on() {
 
 /// Each script is sent at once; the codes are those of its replies, the last one that of the end.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_order_and_every_fault_has_its_reply() {
     let hello = "EHLO c\r\n";
     let mail = "EHLO c\r\nMAIL FROM:<x@y.example>\r\n";

@@ -77,6 +77,7 @@ fn nothing_is_taken_before_it_is_known_who_speaks() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn faulty_frames_are_answered_with_what_is_wrong() {
     use ErrorCode::{AccessDenied, Conflict, InvalidMessageFormat, InvalidParameter};
     let many = |count: usize| {

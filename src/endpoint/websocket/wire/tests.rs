@@ -79,7 +79,6 @@ fn messages_are_put_together_in_whatever_pieces_they_come() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_breaks_the_rules_ends_with_its_code() {
     let split = "\u{e9}".as_bytes();
     let table: [(&str, Vec<u8>, u16); 22] = [
