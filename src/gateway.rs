@@ -1,5 +1,6 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod bridge;
 mod credentials;
 mod disk;
 mod listeners;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::admission::{Admission, AdmissionRules};
+use crate::admission::Admission;
 use crate::auth::SenderCheck;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryPath};
@@ -59,10 +60,6 @@ const CUTTING: Duration = Duration::from_secs(1);
 
 /// The bodies being received hold at most this much memory together; more are asked to come again.
 const BODY_MEMORY: usize = 256 * 1024 * 1024;
-
-/// Requests at a time, of all kinds, for each connection that may be open: a waiting request takes
-/// some kilobytes.
-const REQUESTS: usize = 16;
 
 /// Why a gateway cannot start.
 #[derive(Debug, Error)]
@@ -128,7 +125,7 @@ impl Gateway {
         let options = StoreOptions { database };
         let (store, committer) =
             store::open(&options, Events::default(), metrics.clone(), clock.clone()).await?;
-        let admission = admission(config, &clock, &metrics);
+        let admission = rules::admission(config, &clock, &metrics);
         let committer = committer.reporting_to(&admission);
         let space = disk::space(config, &metrics)?;
         let outgoing = Outgoing::new(config, &clock, &metrics)?;
@@ -153,7 +150,7 @@ impl Gateway {
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
-        let (intake, offers) = parts.intake(&credentials);
+        let (intake, offers) = parts.intake(&credentials, sealer.as_ref());
         let share = members.share.clone();
         let topics = parts.topics(&intake);
         let doing = (intake.clone(), topics.clone());
@@ -237,14 +234,6 @@ async fn endless(task: impl Future<Output = ()>) -> Result<(), std::convert::Inf
     Ok(())
 }
 
-fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
-    let rules = AdmissionRules {
-        commit_wait: config.limits.commit_wait,
-        requests: config.limits.connections.saturating_mul(REQUESTS),
-    };
-    Admission::new(rules, clock.clone(), metrics.admission().clone())
-}
-
 /// What the parts of a gateway are made of.
 struct Parts<'a> {
     config: &'a Config,
@@ -288,6 +277,7 @@ impl Parts<'_> {
             postmaster: self.config.postmaster.clone(),
             abuse: self.config.abuse.clone(),
             catch_all: self.config.catch_all.clone(),
+            people: bridge::people(self.config),
         })
     }
 
@@ -311,7 +301,11 @@ impl Parts<'_> {
     }
 
     /// The door, and what it offers to the queue before it is on disk.
-    fn intake(&self, credentials: &Credentials) -> (Intake, mpsc::Receiver<Offer>) {
+    fn intake(
+        &self,
+        credentials: &Credentials,
+        sealer: Option<&Sealer>,
+    ) -> (Intake, mpsc::Receiver<Offer>) {
         let config = self.config;
         let rules = Rules {
             limits: Limits {
@@ -336,7 +330,7 @@ impl Parts<'_> {
             Some(_) => intake.that_signs(),
             None => intake,
         };
-        let intake = mail::door(config, intake);
+        let intake = mail::door(config, intake, sealer);
         let (express, offers) = Express::channel();
         match !self.store.is_shared() || self.goes_early() {
             true => (intake.with_express(express), offers),
@@ -367,10 +361,12 @@ impl Parts<'_> {
                 window: config.limits.queue_window,
                 concurrency: config.delivery.concurrency,
                 to_gateways: config.delivery.gateway_concurrency,
+                to_mail: bridge::concurrency(config),
             },
             bounces: NonZeroU32::new(count(config.limits.bounces)).unwrap_or(NonZeroU32::MIN),
             delay_notice: config.delivery.delay_notice,
             rates: rates.collect(),
+            mail_rate: bridge::rate(config),
             domain: config.domains[0].clone(),
         };
         let (store, clock, metrics) = (self.store, self.clock, self.metrics);

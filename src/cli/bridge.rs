@@ -5,9 +5,12 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
+mod operate;
 mod parse;
 mod render;
 mod shown;
+
+pub(super) use operate::{BridgeCommand, dkim_records};
 
 /// See what the bridge to mail makes of a message, and of a mail
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ mod gateway;
 mod http;
 mod key;
 mod mail;
+mod mailing;
 mod record;
 mod report;
 mod signing;
@@ -152,7 +153,7 @@ impl DoctorCommand {
         }
         self.look_at_keys(tools, config, report).await;
         mail::look(tools, &self.domain, self.dkim_selector.as_deref(), report).await;
-        Ok(())
+        mailing::look(tools, &self.domain, config, report).await
     }
 
     async fn look_at_keys(&self, tools: &Tools, config: Option<&Config>, report: &mut Report) {

@@ -1,6 +1,6 @@
 //! `amtpd quickstart`: a whole federation on this machine, in one process.
 //!
-//! - A DNS server, two gateways of their own domains, agents, a webhook; nothing is prepared and
+//! - A DNS server, two gateways of their own domains, agents, a webhook, a mail server; nothing is prepared and
 //!   nothing listens beyond 127.0.0.1.
 //! - A message goes from one domain to the other and its answer comes back; each step is told in
 //!   plain words and checked through the public API.
@@ -12,7 +12,10 @@ mod authority;
 mod dns;
 mod folder;
 mod hints;
+mod letter;
+mod person;
 mod ports;
+mod sink;
 mod site;
 mod story;
 mod voice;
@@ -31,7 +34,8 @@ use self::authority::Authority;
 use self::dns::{DnsServer, Zone};
 use self::folder::{Folder, Readers};
 use self::hints::Hints;
-use self::ports::{DnsSockets, Ports, here};
+use self::ports::{DnsSockets, Ports, here, listener};
+use self::sink::Sink;
 use self::site::{Plan, Site};
 use self::story::{Cast, Story, Told, record_of};
 use self::voice::Voice;
@@ -117,24 +121,33 @@ impl Federation {
         let authority = Authority::new(clock.now())?;
         folder.write("ca.pem", Readers::All, &authority.certificate())?;
         let [alpha, beta] = ["alpha.test", "beta.test"];
-        let site = |domain, other, own| {
+        let site = |(domain, postmaster), other, own| {
             let plan = Plan {
                 domain,
                 other,
+                postmaster,
                 ports: own,
                 dns: ports.dns,
+                mail: ports.mail,
             };
             Site::prepare(plan, &folder, &authority)
         };
+        let own = (ports.alpha, ports.alpha_ops, ports.alpha_mail);
+        let other = (ports.beta, ports.beta_ops, ports.beta_mail);
         let sites = [
-            site(alpha, beta, (ports.alpha, ports.alpha_ops))?,
-            site(beta, alpha, (ports.beta, ports.beta_ops))?,
+            site((alpha, "alice"), beta, own)?,
+            site((beta, "carol"), alpha, other)?,
         ];
         let mut zone = Zone::default();
         for site in &sites {
             zone.text(&record_of(site.domain), site.record()?);
             zone.address(&site.host, Ipv4Addr::LOCALHOST);
+            zone.mail(site.domain, &site.host)?;
         }
+        zone.mail("people.test", "mail.people.test")?;
+        zone.address("mail.people.test", Ipv4Addr::LOCALHOST);
+        zone.text("people.test", "v=spf1 ip4:127.0.0.1 -all".to_owned());
+        zone.text("_dmarc.people.test", "v=DMARC1; p=reject".to_owned());
         Ok(Self {
             folder,
             ports,
@@ -191,7 +204,10 @@ impl Federation {
             .fact(&format!("beta.test   gateway {}", beta.url()))?;
         self.voice
             .fact("            agent bob: a program that is called (a webhook)")?;
-        self.voice.fact("            agent carol: reads her inbox")
+        self.voice
+            .fact("            agent carol: reads her inbox")?;
+        self.voice
+            .fact("people.test no gateway; dora there has mail")
     }
 
     /// Tells the story; where it stays, lists what can be done now and goes on for ever.
@@ -220,11 +236,15 @@ impl Federation {
         let tools = (self.clock.clone(), Metrics::new());
         let server = Server::bind(door, ServerOptions::new("webhook"), None, tools).await?;
         services.spawn("webhook", server.run(router, services.stop()));
+        let mails = self.folder.inside("mail")?;
+        let (sink, caught) = Sink::new(listener(self.ports.mail)?, mails)?;
+        services.spawn("mail", sink.run(services.stop()));
         let story = Story {
             cast: cast.clone(),
             zone: self.zone.clone(),
-            resolver: HickoryResolver::new(&[here(self.ports.dns)], DNS_TIMEOUT)?,
+            resolver: Arc::new(HickoryResolver::new(&[here(self.ports.dns)], DNS_TIMEOUT)?),
             calls,
+            caught,
             clock: self.clock.clone(),
             voice: self.voice,
         };

@@ -11,6 +11,7 @@ use super::reading::Reading;
 mod facts;
 mod files;
 mod issuers;
+mod mail;
 mod names;
 mod schemas;
 
@@ -23,6 +24,11 @@ pub(super) use files::{
     SecretFile, SigningKey,
 };
 pub(super) use issuers::{AlgorithmName, ClaimText, ExactUrl};
+pub(super) use mail::{
+    DkimKey, Face, HostName, NextHop, Password, Port, Protection, SecondSelector, SmarthostMode,
+    Text,
+};
+pub use mail::{MailFace, MailServer, MailTls, SmarthostTls};
 pub(super) use names::{
     Agent, AgentRef, DomainName, Listener, MailListener, NameServer, Network, SelectorName, Url,
 };

@@ -17,6 +17,7 @@ use std::path::Path;
 
 mod admin;
 mod alerts;
+mod bridge;
 mod database;
 mod delivery;
 mod dns;
@@ -57,6 +58,7 @@ mod tests;
 
 pub use admin::Admin;
 pub use alerts::Alerts;
+pub use bridge::{Bridge, Bridging, Dkim, Smarthost};
 pub use database::{Database, PostgresUrl};
 pub use delivery::{Delivery, Retry};
 pub use dns::Dns;
@@ -64,7 +66,10 @@ pub use environment::Environment;
 pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
 pub use issuers::Issuer;
-pub use kind::{DeliveryPath, LogFormat, RegistryEntry, UnknownSchemas};
+pub use kind::{
+    DeliveryPath, LogFormat, MailFace, MailServer, MailTls, RegistryEntry, SmarthostTls,
+    UnknownSchemas,
+};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use live::Live;
@@ -98,7 +103,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 26] = [
+const SECTIONS: [&Section; 29] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -118,6 +123,9 @@ const SECTIONS: [&Section; 26] = [
     &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
+    &Bridge::TABLE,
+    &Smarthost::TABLE,
+    &Dkim::TABLE,
     &Live::TABLE,
     &Limits::TABLE,
     &Smtp::TABLE,
@@ -166,6 +174,8 @@ pub struct Config {
     pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
+    /// Mail to people.
+    pub bridge: Option<Bridging>,
     /// Connections over which agents are sent their mail.
     pub live: Live,
     /// How much of everything.
@@ -218,13 +228,14 @@ impl Config {
         let net = Net::read(reading);
         let peers = peers::read(reading);
         let store = Store::read(reading);
-        let secrets = if_there(reading, &Secrets::TABLE, Secrets::read);
-        let signing = if_there(reading, &Signing::TABLE, Signing::read);
+        let secrets = reading.maybe(&Secrets::TABLE, Secrets::read);
+        let signing = reading.maybe(&Signing::TABLE, Signing::read);
         let admin = Admin::read(reading);
         let issuers = issuers::read(reading);
-        let policies = if_there(reading, &Policies::TABLE, Policies::read);
+        let policies = reading.maybe(&Policies::TABLE, Policies::read);
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
+        let bridge = bridge::read(reading);
         let live = Live::read(reading);
         let limits = Limits::read(reading);
         let smtp = Smtp::read(reading);
@@ -246,6 +257,10 @@ impl Config {
         }
         let names = names?;
         check_domains(&names.domains, reading);
+        if let Some(Some(bridge)) = &bridge {
+            let seals = !matches!(secrets, Some(None));
+            bridge.check(&names.domains, seals, reading);
+        }
         check_mail(listen.as_ref(), &names, reading);
         if let Some(issuers) = &issuers {
             issuers::check(issuers, &names.gateway_url, reading);
@@ -275,6 +290,7 @@ impl Config {
             policies: policies?,
             schemas: schemas?,
             delivery: delivery?,
+            bridge: bridge?,
             live: live?,
             limits: limits?,
             smtp: smtp?,
@@ -283,18 +299,6 @@ impl Config {
             log: log?,
             features: features?,
         })
-    }
-}
-
-/// A section that may be left out; nothing where it is there and faulty.
-fn if_there<T>(
-    reading: &mut Reading<'_>,
-    section: &Section,
-    read: fn(&mut Reading<'_>) -> Option<T>,
-) -> Option<Option<T>> {
-    match reading.has(section) {
-        true => read(reading).map(Some),
-        false => Some(None),
     }
 }
 

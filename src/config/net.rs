@@ -23,5 +23,7 @@ section! {
         schemas: Vec<IpNet> as List<Network> = "[]",
         /// Ranges that issuers of tokens, and their keys, may be in.
         oidc: Vec<IpNet> as List<Network> = "[]",
+        /// Ranges that mail servers may be in: mail exchanges, the smarthost, the next hop.
+        smtp: Vec<IpNet> as List<Network> = "[]",
     }
 }

@@ -200,6 +200,18 @@ impl<'a> Reading<'a> {
         self.entry(section).is_some()
     }
 
+    /// Reads a section that may be left out: the inner `None` where it is, the outer after a fault.
+    pub(super) fn maybe<T>(
+        &mut self,
+        section: &Section,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.has(section) {
+            true => read(self).map(Some),
+            false => Some(None),
+        }
+    }
+
     /// Notes a fault of the key being read.
     pub(super) fn refuse<T>(&mut self, node: &Node, text: String) -> Option<T> {
         let key = self.key.clone();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod bridge;
 mod issuers;
 mod nested;
 mod peers;
@@ -36,6 +37,9 @@ impl Folder {
         fs::write(folder.path().join("secrets.key"), key).unwrap();
         let key = include_str!("../protocol/signature/tests/p256.pem");
         fs::write(folder.path().join("signing.key"), key).unwrap();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        fs::write(folder.path().join("dkim.key"), key.serialize_pem()).unwrap();
+        fs::write(folder.path().join("smarthost.password"), "geheim\n").unwrap();
         Self(folder)
     }
 

@@ -18,6 +18,7 @@
 mod answer;
 mod flights;
 mod keys;
+mod mail;
 mod memory;
 mod overrides;
 
@@ -36,6 +37,7 @@ use crate::telemetry::Metrics;
 pub use answer::{Answer, DiscoveryFault, Found, MailRoute};
 use answer::{Heard, Knowledge};
 pub use keys::KeyAnswer;
+pub use mail::{MtaSts, StsMode, StsPolicy, sts_id};
 use memory::{Memory, Terms};
 use overrides::Overrides;
 

@@ -1,7 +1,5 @@
 //! How mail comes in, from its configuration.
 
-use std::collections::HashSet;
-
 use crate::auth::MailCheck;
 use crate::config::Config;
 use crate::endpoint::smtp::dialogue::DialogueRules;
@@ -10,6 +8,7 @@ use crate::intake::{Intake, MailDoor};
 use crate::lifecycle::Stage;
 use crate::mime::MailLimits;
 use crate::net::pooled_resolver;
+use crate::store::Sealer;
 use crate::tls::TlsIdentity;
 
 use super::{CUTTING, Parts, StartError};
@@ -56,12 +55,11 @@ impl Mail {
     }
 }
 
-/// Lets the door take mail.
-pub(super) fn door(config: &Config, intake: Intake) -> Intake {
+/// Lets the door take mail, and what comes back of mail that went out.
+pub(super) fn door(config: &Config, intake: Intake, sealer: Option<&Sealer>) -> Intake {
     intake.with_mail(MailDoor {
         gateway: config.gateway_url.clone(),
-        onward: HashSet::new(),
-        returns: None,
+        returns: sealer.cloned(),
     })
 }
 

@@ -15,15 +15,18 @@ use crate::net::{
     TlsVersions, authorities, authorities_of_servers,
 };
 use crate::protocol::{Advertisement, Domain};
+use crate::queue::{Expansion, Transports};
 use crate::store::{Sealer, Store};
 use crate::telemetry::{Metrics, Standings};
 use crate::tls::ClientChains;
+use crate::topics::Topics;
 use crate::transport::webhook::WebhookTransport;
 use crate::transport::{
-    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing, Transport,
+    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing,
 };
 
 use super::StartError;
+use super::bridge::BridgeWay;
 
 /// What connections to others are made of.
 pub(super) struct Outgoing {
@@ -35,6 +38,7 @@ pub(super) struct Outgoing {
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
     oidc: GuardedClient,
+    bridge: Option<BridgeWay>,
 }
 
 impl Outgoing {
@@ -69,7 +73,21 @@ impl Outgoing {
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
         let allowed = AddressFilter::allowing(&config.net.allow.oidc);
         let oidc = making.client(allowed, None, None, Kind::Oidc)?;
+        let bridge = match &config.bridge {
+            Some(bridging) => {
+                let allowed = AddressFilter::allowing(&config.net.allow.smtp);
+                let policies = making.client(allowed, None, None, Kind::MailPolicies)?;
+                Some(BridgeWay::new(
+                    config,
+                    bridging,
+                    (&resolver, clock),
+                    policies,
+                )?)
+            }
+            None => None,
+        };
         Ok(Self {
+            bridge,
             discovery,
             peers: PeerOptions { peers, others },
             webhooks,
@@ -126,10 +144,10 @@ impl Outgoing {
     /// What carries deliveries.
     pub(super) fn transports(
         &self,
-        store: &Store,
+        (store, clock): (&Store, &Clock),
         (sealer, standings): (Option<Sealer>, Standings),
-        clock: &Clock,
-    ) -> (Arc<dyn Transport>, Arc<dyn Transport>, Arc<dyn Transport>) {
+        topics: &Topics,
+    ) -> Transports {
         let tools = PeerTools {
             store: store.clone(),
             discovery: self.discovery.clone(),
@@ -139,11 +157,23 @@ impl Outgoing {
         if let Some(signing) = &self.signing {
             peer = peer.with_signing(signing.clone());
         }
+        let bridge = self.bridge.as_ref().zip(sealer.clone());
+        let mail = bridge.map(|(way, sealer)| {
+            let discovery = self.discovery.clone();
+            Arc::new(way.transport((store, clock), discovery, sealer))
+        });
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
-        let members = (webhook.clone(), standings);
+        let members = (webhook.clone(), standings.clone());
         let group = GroupTransport::new(store.clone(), members.0, members.1, clock.clone());
-        (Arc::new(peer), Arc::new(webhook), Arc::new(group))
+        Transports {
+            peer: Arc::new(peer),
+            webhook: Arc::new(webhook),
+            list: Arc::new(Expansion::new(topics.clone())),
+            group: Arc::new(group),
+            mail,
+            standings,
+        }
     }
 }
 
@@ -165,6 +195,7 @@ enum Kind {
     Socket,
     Schemas,
     Oidc,
+    MailPolicies,
 }
 
 struct Making<'a> {
@@ -212,6 +243,7 @@ impl Making<'_> {
             Kind::Socket => (TlsVersions::From12, Plain::Refused, None, "websocket"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
             Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
+            Kind::MailPolicies => (TlsVersions::From12, Plain::Refused, None, "mta-sts"),
         };
         let options = GuardOptions {
             resolver: self.resolver.clone(),

@@ -2,12 +2,17 @@
 
 use super::StartError;
 use super::outgoing::Outgoing;
+use crate::admission::{Admission, AdmissionRules};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::Policies;
 use crate::schema::{SchemaOptions, Schemas};
 use crate::store::Store;
 use crate::telemetry::Metrics;
+
+/// Requests at a time, of all kinds, for each connection that may be open: a waiting request takes
+/// some kilobytes.
+const REQUESTS: usize = 16;
 
 /// Reads the policies; a gateway does not start with others than its operator wrote.
 pub(super) fn policies(
@@ -35,4 +40,13 @@ pub(super) async fn schemas(
         remote: Some((section.registries.clone(), outgoing.schemas.clone())),
     };
     Ok(Schemas::open(options, store.clone(), clock.clone(), metrics).await?)
+}
+
+/// What is let in when much comes.
+pub(super) fn admission(config: &Config, clock: &Clock, metrics: &Metrics) -> Admission {
+    let rules = AdmissionRules {
+        commit_wait: config.limits.commit_wait,
+        requests: config.limits.connections.saturating_mul(REQUESTS),
+    };
+    Admission::new(rules, clock.clone(), metrics.admission().clone())
 }

@@ -1,10 +1,8 @@
 //! Topics, and the way to their subscribers.
 
-use std::sync::Arc;
-
 use super::Parts;
 use crate::intake::Intake;
-use crate::queue::{Expansion, Transports};
+use crate::queue::Transports;
 use crate::store::Sealer;
 use crate::telemetry::Standings;
 use crate::topics::Topics;
@@ -22,14 +20,7 @@ impl Parts<'_> {
         (sealer, standings): (Option<Sealer>, Standings),
         topics: &Topics,
     ) -> Transports {
-        let with = (sealer, standings.clone());
-        let (peer, webhook, group) = self.outgoing.transports(self.store, with, self.clock);
-        Transports {
-            peer,
-            webhook,
-            group,
-            standings,
-            list: Arc::new(Expansion::new(topics.clone())),
-        }
+        let tools = (self.store, self.clock);
+        self.outgoing.transports(tools, (sealer, standings), topics)
     }
 }

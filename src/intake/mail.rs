@@ -15,10 +15,7 @@ mod reports;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::digest;
@@ -29,10 +26,9 @@ use crate::auth::MailVerdict;
 use crate::envelope::{Envelope, KeySource, Origin, Trust};
 use crate::mime::{Agreement, Composition, FileReference, Mail, compose, rebuild};
 use crate::protocol::{
-    Address, Domain, ErrorCode, GatewayUrl, IdempotencyKey, Limits, Message, MessageId, Profile,
-    Timestamp, is_reserved,
+    Address, ErrorCode, GatewayUrl, IdempotencyKey, Limits, Message, MessageId, Profile, Timestamp,
 };
-use crate::store::{Acceptance, Plan, Terms, part_id, party_hash, raw_mail_id};
+use crate::store::{Acceptance, Plan, Sealer, part_id, raw_mail_id};
 use refused::Telling;
 
 /// A mail that passed more servers than this is in a loop.
@@ -42,21 +38,8 @@ const MOST_SERVERS: usize = 100;
 pub struct MailDoor {
     /// Where recipients fetch the files of mails.
     pub gateway: GatewayUrl,
-    /// Our domains whose other mail is carried on.
-    pub onward: HashSet<Domain>,
-    /// Where reports about mail of ours come back to.
-    pub returns: Option<Arc<dyn ReturnPaths>>,
-}
-
-/// A note being made.
-pub type Noting<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>>;
-
-/// The return paths of mail that goes out: who made them knows what they mean.
-pub trait ReturnPaths: Send + Sync + 'static {
-    /// Whether this local part is a return path that we made.
-    fn knows(&self, local: &str) -> bool;
-    /// Notes what a mail to such a local part says. Repeating it changes nothing.
-    fn note<'a>(&'a self, local: &'a str, posted: &'a Posted) -> Noting<'a>;
+    /// What knows the return paths of mail of ours.
+    pub returns: Option<Sealer>,
 }
 
 /// A mail as the endpoint received it.
@@ -100,13 +83,13 @@ impl Intake {
         if !self.is_local(address.domain()) {
             return Ok(Admitted::Foreign);
         }
-        if self.is_return_path(address) {
+        if self.return_path(address).is_some() {
             return Ok(Admitted::Yes);
         }
         Ok(match self.names.find(&self.store, address).await? {
             Some(agent) if agent.active => Admitted::Yes,
             Some(_) => Admitted::Inactive,
-            None if self.goes_onward(address) => Admitted::Yes,
+            None if self.names.has_people(address) => Admitted::Yes,
             None => Admitted::Unknown,
         })
     }
@@ -120,13 +103,10 @@ impl Intake {
             return Err(Refusal::no_room());
         }
         self.refuse_loops(&posted.mail)?;
-        let (paths, recipients): (Vec<_>, Vec<_>) = posted
-            .recipients
-            .iter()
-            .cloned()
-            .partition(|address| self.is_return_path(address));
-        self.note_report(&posted).await?;
-        self.note_returns(&paths, &posted).await?;
+        let recipients = self.note_returns(&posted).await?;
+        if recipients.len() == posted.recipients.len() {
+            self.note_report(&posted).await?;
+        }
         if recipients.is_empty() {
             return Ok(None);
         }
@@ -331,28 +311,6 @@ impl Intake {
             }
         }
         Ok(true)
-    }
-
-    /// Whether mail for an unknown name of ours is carried on.
-    fn goes_onward(&self, address: &Address) -> bool {
-        let door = self.mail.as_ref();
-        door.is_some_and(|door| door.onward.contains(address.domain()))
-            && !is_reserved(address.local())
-    }
-
-    /// The plan, or the way on where nobody here has the address.
-    pub(super) fn onward(&self, plan: Plan, address: &Address, give_up_at: Timestamp) -> Plan {
-        if plan != Plan::Refused(ErrorCode::AgentUnknown) || !self.goes_onward(address) {
-            return plan;
-        }
-        Plan::Queue {
-            party: party_hash(&address.key()),
-            destination: format!("{MAIL}{}", address.domain()),
-            give_up_at,
-            wire: None,
-            reserved: None,
-            terms: Terms::default(),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod making;
 mod receipt;
 mod recipients;
 mod refusal;
+mod returned;
 mod verdict;
 
 use std::net::IpAddr;
@@ -30,10 +31,11 @@ use uuid::Uuid;
 
 pub use express::{Claim, Express, Offer};
 pub use made::Made;
-pub use mail::{Admitted, MailDoor, Noting, Posted, ReturnPaths};
+pub use mail::{Admitted, MailDoor, Posted};
 pub use receipt::{Receipt, Received, Signing, Taken};
-pub use recipients::LocalNames;
+pub use recipients::{LocalNames, People};
 pub use refusal::Refusal;
+pub use returned::{Heard, Returned};
 
 use crate::admission::{Admission, Class, Entry, Pressure};
 use crate::auth::audit::Audit;
@@ -427,7 +429,7 @@ impl Intake {
                 .names
                 .plan(&self.store, &envelope.message, address, give_up_at)
                 .await?;
-            let plan = identities.give(self.onward(plan, address, give_up_at), address);
+            let plan = identities.give(plan, address);
             planned.push(Planned {
                 address: address.clone(),
                 plan,

@@ -20,6 +20,15 @@ pub struct LocalNames {
     pub abuse: Option<Address>,
     /// Who reads mail to unknown agents.
     pub catch_all: Option<Address>,
+    /// How people are reached, where that is on.
+    pub people: Option<People>,
+}
+
+/// How people are reached.
+#[derive(Debug, Clone, Default)]
+pub struct People {
+    /// Domains of ours whose people have their mail elsewhere.
+    pub onward: HashSet<Domain>,
 }
 
 impl LocalNames {
@@ -64,6 +73,26 @@ impl LocalNames {
         }
     }
 
+    /// Whether an address that is no agent's may be a person's, whose mail lives elsewhere.
+    pub(super) fn has_people(&self, address: &Address) -> bool {
+        let people = self.people.as_ref();
+        people.is_some_and(|people| people.onward.contains(address.domain()))
+            && !is_reserved(address.local())
+    }
+
+    /// Whether a message answers one that came as mail from this address: then it goes as mail.
+    async fn answers_mail(
+        &self,
+        store: &Store,
+        message: &Message,
+        address: &Address,
+    ) -> Result<bool, StoreError> {
+        match (&self.people, message.in_reply_to()) {
+            (Some(_), Some(id)) => store.came_by_mail(id, address).await,
+            _ => Ok(false),
+        }
+    }
+
     /// What is to become of a message for one recipient.
     pub(super) async fn plan(
         &self,
@@ -73,17 +102,17 @@ impl LocalNames {
         give_up_at: Timestamp,
     ) -> Result<Plan, StoreError> {
         if !self.is_local(address.domain()) {
-            return Ok(Plan::Queue {
-                party: party_hash(&address.key()),
-                destination: format!("domain:{}", address.domain()),
-                give_up_at,
-                wire: None,
-                reserved: None,
-                terms: Terms::default(),
-            });
+            let way = match self.answers_mail(store, message, address).await? {
+                true => "mail",
+                false => "domain",
+            };
+            return Ok(abroad(way, address, give_up_at));
         }
         let Some(agent) = self.find(store, address).await? else {
-            return Ok(Plan::Refused(ErrorCode::AgentUnknown));
+            return Ok(match self.has_people(address) {
+                true => abroad("mail", address, give_up_at),
+                false => Plan::Refused(ErrorCode::AgentUnknown),
+            });
         };
         if !agent.active {
             return Ok(Plan::Refused(ErrorCode::RecipientUnavailable));
@@ -110,6 +139,18 @@ impl LocalNames {
             },
             _ => queued("agent"),
         })
+    }
+}
+
+/// The plan of what leaves this gateway.
+fn abroad(way: &str, address: &Address, give_up_at: Timestamp) -> Plan {
+    Plan::Queue {
+        party: party_hash(&address.key()),
+        destination: format!("{way}:{}", address.domain()),
+        give_up_at,
+        wire: None,
+        reserved: None,
+        terms: Terms::default(),
     }
 }
 

@@ -18,9 +18,9 @@ use crate::policy::{
 };
 use crate::protocol::list::ToTopic;
 use crate::protocol::signature::signable;
-use crate::protocol::{ErrorCode, Message, is_jwe};
+use crate::protocol::{Address, ErrorCode, Message, is_jwe};
 use crate::schema::Judgement;
-use crate::store::{Acceptance, Begin, Order, Plan, Planned, Terms, list_number};
+use crate::store::{Acceptance, Begin, Order, Plan, Planned, StoredMessage, Terms, list_number};
 
 /// When to come again where the key of a signature could not be had.
 const KEY_LATER: Duration = Duration::from_secs(30);
@@ -126,10 +126,51 @@ impl Intake {
             Origin::Mail => Direction::BridgeIn,
             _ => Direction::Submission,
         };
-        match self.is_local(planned.address.domain()) {
-            true => taken.into(),
-            false => taken | Direction::Outbound,
+        match &planned.plan {
+            Plan::Queue { destination, .. } if destination.starts_with("mail:") => {
+                taken | Direction::BridgeOut
+            }
+            _ if self.is_local(planned.address.domain()) => taken.into(),
+            _ => taken | Direction::Outbound,
         }
+    }
+
+    /// Whether a message that no gateway takes may go on as mail. What this gateway says itself is not
+    /// up to policies.
+    #[must_use]
+    pub fn may_be_mailed(
+        &self,
+        stored: &StoredMessage,
+        message: &Message,
+        recipient: &Address,
+    ) -> bool {
+        let Some(policies) = &self.policies else {
+            return true;
+        };
+        if stored.origin == Origin::Bounce {
+            return true;
+        }
+        let verdict = policies.judge(&Question {
+            directions: Direction::BridgeOut.into(),
+            sender: message.sender(),
+            recipient,
+            schema: message.schema(),
+            size: message.raw().len(),
+            standing: Standing {
+                payload: payload(message),
+                ..Standing::local()
+            },
+        });
+        if let Some(code) = verdict.refusal {
+            tracing::info!(
+                message.id = stored.message_id.as_str(),
+                message.recipient = %recipient,
+                error.code = code.as_str(),
+                policy.rule = %verdict.rule,
+                "policy lets no mail go there"
+            );
+        }
+        verdict.refusal.is_none() && verdict.action != Action::Hold
     }
 
     /// Whether a message of ours to other domains can be signed.
@@ -257,10 +298,14 @@ pub(super) fn standing(envelope: &Envelope) -> Standing {
             true => CertificateStanding::Valid,
             false => CertificateStanding::Absent,
         },
-        payload: match is_jwe(envelope.message.payload()) {
-            true => PayloadStanding::Encrypted,
-            false => PayloadStanding::Plain,
-        },
+        payload: payload(&envelope.message),
+    }
+}
+
+fn payload(message: &Message) -> PayloadStanding {
+    match is_jwe(message.payload()) {
+        true => PayloadStanding::Encrypted,
+        false => PayloadStanding::Plain,
     }
 }
 

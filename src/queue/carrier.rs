@@ -4,12 +4,13 @@
 //! and a second time when it is on disk. A bounce or reply is stored in the commit that settles
 //! its cause.
 
+mod by_mail;
 mod entering;
 mod loading;
 mod settling;
+mod ways;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,40 +27,14 @@ use crate::clock::Clock;
 use crate::intake::{Claim, Intake};
 use crate::protocol::{ErrorCode, Message, Timestamp};
 use crate::store::{Accepting, AttemptNote, Delivery, Store};
-use crate::telemetry::{Metrics, Standings};
+use crate::telemetry::Metrics;
 use crate::topics::Topics;
-use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Transport, Trouble};
+use crate::transport::{Attempted, Copy, Destination, Fault, Outcome, Parcel, Trouble};
+
+pub use ways::Transports;
 
 /// After a database fault a dispatch is looked at again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// What carries to each kind of destination.
-#[derive(Clone)]
-pub struct Transports {
-    /// To other gateways.
-    pub peer: Arc<dyn Transport>,
-    /// To webhooks.
-    pub webhook: Arc<dyn Transport>,
-    /// To those who subscribed to a topic.
-    pub list: Arc<dyn Transport>,
-    /// To members of groups.
-    pub group: Arc<dyn Transport>,
-    /// How members of groups do.
-    pub standings: Standings,
-}
-
-impl Transports {
-    /// The one for a destination.
-    #[must_use]
-    pub fn of(&self, destination: &Destination) -> &dyn Transport {
-        match destination {
-            Destination::Peer(_) => self.peer.as_ref(),
-            Destination::Agent(_) => self.webhook.as_ref(),
-            Destination::List(_) => self.list.as_ref(),
-            Destination::Group(_) => self.group.as_ref(),
-        }
-    }
-}
 
 /// What the manager is told.
 #[derive(Debug)]
@@ -118,6 +93,17 @@ struct Done {
     reply: Option<Bytes>,
     /// The pause the other side asked for.
     asked: Option<Duration>,
+    /// How it failed, where it did.
+    end: End,
+}
+
+/// How a delivery came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The other side said so, or it did not end.
+    Told,
+    /// It was tried for as long as it may be.
+    Exhausted,
 }
 
 impl Carrier {
@@ -184,7 +170,7 @@ impl Carrier {
                 .find_agent_by_number(number)
                 .await
                 .unwrap_or(None),
-            Destination::Peer(_) | Destination::List(_) => None,
+            Destination::Peer(_) | Destination::List(_) | Destination::Mail(_) => None,
         };
         if let Some(agent) = &agent
             && self.is_for_mailbox(&destination, agent).await
@@ -199,7 +185,7 @@ impl Carrier {
         let attempted = self
             .attempt(&destination, (&dispatch, &hold), deliveries)
             .await;
-        let Ok(done) = attempted else {
+        let Ok(mut done) = attempted else {
             // Not tried: its lanes are looked at again, by whose they are.
             if let Some((accepting, claim)) = accepting {
                 drop((accepting.decision().await, claim));
@@ -207,6 +193,7 @@ impl Carrier {
             return Err(());
         };
         let report = report(&done);
+        self.try_mail(&destination, &mut done).await;
         let gone = missing(&dispatch, &done, &overtaken);
         let results = done
             .iter()
@@ -244,19 +231,13 @@ impl Carrier {
             };
             if let Some(verdict) = verdict::before(&delivery, message.expires(), now) {
                 let destination = delivery.destination.clone();
-                let done = Done {
-                    delivery,
-                    message,
-                    verdict,
-                    attempt: None,
-                    reply: None,
-                    asked: None,
-                };
+                let done = Done::before(delivery, message, verdict);
                 by_destination.entry(destination).or_default().push(done);
             }
         }
-        for (name, done) in by_destination {
+        for (name, mut done) in by_destination {
             if let Some(destination) = Destination::parse(&name) {
+                self.try_mail(&destination, &mut done).await;
                 // What could not be settled is given up at the next round.
                 let _ = self.settle((&destination, None), &hold, done).await;
             }
@@ -282,14 +263,7 @@ impl Carrier {
                     continue;
                 };
                 if let Some(verdict) = verdict::before(&delivery, message.expires(), now) {
-                    done.push(Done {
-                        delivery,
-                        message,
-                        verdict,
-                        attempt: None,
-                        reply: None,
-                        asked: None,
-                    });
+                    done.push(Done::before(delivery, message, verdict));
                     continue;
                 }
                 copies.push(copy(&delivery));
@@ -345,6 +319,10 @@ impl Carrier {
         };
         Done {
             asked,
+            end: match &attempted.outcome {
+                Outcome::Deferred(_) => End::Exhausted,
+                _ => End::Told,
+            },
             attempt: Some(AttemptNote {
                 made_at,
                 took: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
@@ -362,6 +340,19 @@ impl Carrier {
 }
 
 impl Done {
+    /// What ended before it was tried.
+    fn before(delivery: Delivery, message: Message, verdict: Verdict) -> Self {
+        Self {
+            delivery,
+            message,
+            verdict,
+            attempt: None,
+            reply: None,
+            asked: None,
+            end: End::Exhausted,
+        }
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match &self.verdict {
             Verdict::Failed(reason) => Some(reason.code),

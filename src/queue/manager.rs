@@ -55,6 +55,8 @@ pub struct QueueLimits {
     pub concurrency: usize,
     /// Requests under way to one gateway.
     pub to_gateways: usize,
+    /// Connections to the mail servers of one domain.
+    pub to_mail: usize,
 }
 
 /// The manager of the queue.
@@ -96,6 +98,7 @@ impl Manager {
             rows: limits.window,
             concurrency: limits.concurrency,
             to_gateways: limits.to_gateways,
+            to_mail: limits.to_mail,
         };
         let now = carrier.clock.now();
         let mut window = Window::new(limits, carrier.schedule);
@@ -240,6 +243,7 @@ impl Manager {
         }
         self.next_round = now.plus(ROUND);
         self.carrier.notices.tidy();
+        self.carrier.paces.tidy();
         let shards = self.sharing.shards();
         if let Ok(rows) = self
             .store

@@ -53,6 +53,8 @@ pub struct QueueRules {
     pub delay_notice: Option<Duration>,
     /// So many messages in such a time to peers.
     pub rates: Vec<(Domain, NonZeroU32, Duration)>,
+    /// So many mails in such a time to each domain.
+    pub mail_rate: Option<(NonZeroU32, Duration)>,
     /// Whose postmaster speaks where neither sender nor recipient is ours.
     pub domain: Domain,
 }
@@ -90,7 +92,7 @@ pub fn manager(parts: QueueParts, rules: QueueRules) -> Manager {
             rules.bounces,
             clock.clone(),
         ),
-        paces: pace::Paces::new(rules.rates, clock.clone()),
+        paces: pace::Paces::new(rules.rates, clock.clone()).with_mail(rules.mail_rate),
         store: parts.store,
         intake: parts.intake,
         transports: parts.transports,

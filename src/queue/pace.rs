@@ -7,6 +7,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
@@ -15,10 +16,13 @@ use crate::protocol::Domain;
 use crate::transport::Destination;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Nanos>>;
+type EachDomain = RateLimiter<Domain, DashMapStateStore<Domain>, Ticks, NoOpMiddleware<Nanos>>;
 
 /// The rates of peers that have one.
 pub(super) struct Paces {
     limiters: HashMap<Domain, Limiter>,
+    /// Of the mail to each domain, where there is such a rate.
+    mail: Option<EachDomain>,
     clock: Clock,
 }
 
@@ -31,33 +35,61 @@ impl Paces {
         let limiters = rates
             .into_iter()
             .map(|(domain, count, period)| {
-                let each = (period / count.get()).max(Duration::from_nanos(1));
-                let quota = Quota::with_period(each)
-                    .expect("a nanosecond at least")
-                    .allow_burst(count);
+                let quota = quota(count, period);
                 let ticks = Ticks::of(clock.clone());
                 (domain, Limiter::direct_with_clock(quota, ticks))
             })
             .collect();
-        Self { limiters, clock }
+        Self {
+            limiters,
+            mail: None,
+            clock,
+        }
+    }
+
+    /// The same, with a rate of the mail to each domain.
+    pub(super) fn with_mail(self, rate: Option<(NonZeroU32, Duration)>) -> Self {
+        let ticks = Ticks::of(self.clock.clone());
+        let limiter = |(count, period)| EachDomain::dashmap_with_clock(quota(count, period), ticks);
+        Self {
+            mail: rate.map(limiter),
+            ..self
+        }
     }
 
     /// Waits until so many messages may go there.
     pub(super) async fn wait(&self, destination: &Destination, messages: usize) {
-        let Destination::Peer(domain) = destination else {
-            return;
-        };
-        let Some(limiter) = self.limiters.get(domain) else {
-            return;
-        };
         for _ in 0..messages {
-            while let Err(until) = limiter.check() {
-                let now = Ticks::of(self.clock.clone()).now();
-                let left = Duration::from(until.earliest_possible().duration_since(now));
+            while let Some(left) = self.left(destination) {
                 self.clock.wait(left.max(Duration::from_millis(1))).await;
             }
         }
     }
+
+    /// Forgets domains that nothing went to for a while.
+    pub(super) fn tidy(&self) {
+        if let Some(mail) = &self.mail {
+            mail.retain_recent();
+        }
+    }
+
+    /// Takes a turn; says how long to wait where there is none.
+    fn left(&self, destination: &Destination) -> Option<Duration> {
+        let until = match destination {
+            Destination::Peer(domain) => self.limiters.get(domain)?.check().err()?,
+            Destination::Mail(domain) => self.mail.as_ref()?.check_key(domain).err()?,
+            Destination::Agent(_) | Destination::Group(_) | Destination::List(_) => return None,
+        };
+        let now = Ticks::of(self.clock.clone()).now();
+        Some(until.earliest_possible().duration_since(now).into())
+    }
+}
+
+fn quota(count: NonZeroU32, period: Duration) -> Quota {
+    let each = (period / count.get()).max(Duration::from_nanos(1));
+    Quota::with_period(each)
+        .expect("a nanosecond at least")
+        .allow_burst(count)
 }
 
 #[cfg(test)]

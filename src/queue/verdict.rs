@@ -6,7 +6,7 @@ use super::backoff::Schedule;
 use super::window::After;
 use crate::protocol::{ErrorCode, Timestamp};
 use crate::store::{Delivery, Marks, Reason};
-use crate::transport::{Attempted, Fault, Outcome, Trouble};
+use crate::transport::{Attempted, Destination, Fault, Outcome, Trouble};
 
 /// What becomes of a delivery after an attempt, or instead of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,12 @@ pub(super) enum Verdict {
     Failed(Reason),
     /// The time its sender gave has passed.
     Expired,
+    /// It goes on to another destination, at this moment, which follows from this reason.
+    Moved {
+        to: Destination,
+        at: Timestamp,
+        reason: Reason,
+    },
 }
 
 impl Verdict {
@@ -32,6 +38,11 @@ impl Verdict {
             Self::Deferred { due_at, marks, .. } if !marks.loose || was_loose => After::Blocked {
                 until: *due_at,
                 destination_fault: marks.destination_fault,
+            },
+            // What follows goes after it, or it would overtake it there.
+            Self::Moved { at, .. } if !was_loose => After::Blocked {
+                until: *at,
+                destination_fault: false,
             },
             _ => After::Done,
         }
@@ -44,6 +55,7 @@ impl Verdict {
             Self::Deferred { .. } => "deferred",
             Self::Failed(_) => "failed",
             Self::Expired => "expired",
+            Self::Moved { .. } => "moved",
         }
     }
 }

@@ -171,6 +171,24 @@ impl Store {
         Ok(row.map(|row| row.bytes(0)).transpose()?.map(Bytes::from))
     }
 
+    /// A complete content, whole: for contents of a size that is bounded.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read_blob(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(known) = self.find_blob(id).await? else {
+            return Ok(None);
+        };
+        let mut whole = Vec::new();
+        let mut chunk = 0;
+        while let Some(bytes) = self.blob_chunk(id, chunk).await? {
+            whole.extend_from_slice(&bytes);
+            chunk += 1;
+        }
+        // It may have been removed meanwhile.
+        Ok(Some(whole).filter(|whole| u64::try_from(whole.len()) == Ok(known.size)))
+    }
+
     /// Ties contents to the message that refers to them.
     ///
     /// # Errors

@@ -58,6 +58,11 @@ const SQLITE: &[Embedded] = &[
         "groups",
         include_str!("../../migrations/sqlite/0010_groups.sql"),
     ),
+    (
+        11,
+        "bridge",
+        include_str!("../../migrations/sqlite/0011_bridge.sql"),
+    ),
 ];
 
 const POSTGRES: &[Embedded] = &[
@@ -95,6 +100,11 @@ const POSTGRES: &[Embedded] = &[
         7,
         "groups",
         include_str!("../../migrations/postgres/0007_groups.sql"),
+    ),
+    (
+        8,
+        "bridge",
+        include_str!("../../migrations/postgres/0008_bridge.sql"),
     ),
 ];
 

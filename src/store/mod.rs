@@ -36,8 +36,11 @@ mod migrations;
 mod notices;
 mod open;
 mod postgres;
+mod redirect;
 mod resealing;
 mod retention;
+mod return_path;
+mod returned;
 mod room;
 mod schemas;
 mod seal;
@@ -49,6 +52,7 @@ mod space;
 mod sql;
 mod staff;
 mod steps;
+mod suppressions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_keys;
@@ -89,8 +93,11 @@ pub use messages::{Party, RecipientState, StoredMessage, Tracked};
 pub use notices::Messenger;
 pub use open::{StoreLock, StoreOptions, open};
 pub use postgres::inspect;
+pub use redirect::Redirection;
 pub use resealing::{SealedAgent, Seals, count_seals};
 pub use retention::{RetentionRules, Swept};
+pub use return_path::ReturnPath;
+pub use returned::{MailFailure, Sent};
 pub use room::Arriving;
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
 pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
@@ -103,6 +110,7 @@ pub use shards::{Claimed, GatewayRow, Presence, SHARDS, ShardSet, Solitude, shar
 pub use space::Space;
 pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
+pub use suppressions::{Because, Suppression};
 pub use token_keys::TokenKey;
 pub use topics::{
     ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Numbered, Publication,

@@ -178,6 +178,23 @@ impl Sealer {
         secret
     }
 
+    /// Secrets for a purpose, of every key, the present one first.
+    pub(super) fn derive(
+        &self,
+        purpose: &'static [u8],
+        kind: hkdf::Algorithm,
+    ) -> impl Iterator<Item = [u8; 32]> + '_ {
+        let held = std::iter::once(&self.present).chain(&self.previous);
+        held.map(move |held| {
+            let mut secret = [0; 32];
+            held.derive
+                .expand(&[purpose], kind)
+                .and_then(|okm| okm.fill(&mut secret))
+                .expect("32 bytes are what HKDF over SHA-256 gives");
+            secret
+        })
+    }
+
     /// The same secret in the form its receiver is told: `whsec_` and base64.
     #[must_use]
     pub fn shown_webhook_secret(&self, agent: i64, generation: u32) -> String {

@@ -44,6 +44,7 @@ macro_rules! both {
 mod audit;
 mod blobs;
 mod dead_letters;
+mod mail;
 mod memory;
 mod postgres;
 mod queue;

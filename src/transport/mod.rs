@@ -5,8 +5,11 @@
 //! queue's matter. What is unknown defers, it never fails.
 
 mod after;
+mod behind;
 mod group;
+mod mail;
 mod peer;
+mod text;
 pub mod webhook;
 
 use std::fmt;
@@ -20,6 +23,9 @@ use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
 pub use group::{GroupTransport, is_for_readers};
+pub use mail::{
+    Login, MailSettings, MailSigner, MailTools, MailTransport, SignFault, SmarthostSettings,
+};
 pub use peer::{PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing};
 
 /// One peer or target with its limits.
@@ -33,27 +39,31 @@ pub enum Destination {
     Group(i64),
     /// The subscribers of the topic with this number.
     List(i64),
+    /// The mail of a domain: people, or a gateway behind a bridge.
+    Mail(Domain),
 }
 
 impl Destination {
-    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `group:8`, `list:9`.
+    /// Reads the form kept in the database: `domain:example.org`, `agent:7`, `group:8`, `list:9`,
+    /// `mail:example.org`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("domain", domain) => Domain::parse(domain).ok().map(Self::Peer),
             ("agent", number) => number.parse().ok().map(Self::Agent),
+            ("mail", domain) => Domain::parse(domain).ok().map(Self::Mail),
             ("list", number) => number.parse().ok().map(Self::List),
             ("group", number) => number.parse().ok().map(Self::Group),
             _ => None,
         }
     }
 
-    /// The foreign domain, if it is one.
+    /// The domain whose gateway it is, if it is one.
     #[must_use]
     pub const fn domain(&self) -> Option<&Domain> {
         match self {
             Self::Peer(domain) => Some(domain),
-            Self::Agent(_) | Self::Group(_) | Self::List(_) => None,
+            Self::Agent(_) | Self::Group(_) | Self::List(_) | Self::Mail(_) => None,
         }
     }
 
@@ -63,6 +73,7 @@ impl Destination {
         match self {
             Self::Peer(_) => "peer",
             Self::Agent(_) => "webhook",
+            Self::Mail(_) => "mail",
             Self::List(_) => "list",
             Self::Group(_) => "group",
         }
@@ -74,6 +85,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Peer(domain) => write!(f, "domain:{domain}"),
             Self::Agent(number) => write!(f, "agent:{number}"),
+            Self::Mail(domain) => write!(f, "mail:{domain}"),
             Self::List(number) => write!(f, "list:{number}"),
             Self::Group(number) => write!(f, "group:{number}"),
         }

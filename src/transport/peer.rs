@@ -21,7 +21,6 @@ mod samples;
 mod signing;
 #[cfg(test)]
 mod tests;
-mod text;
 mod together;
 mod trip;
 mod visit;
@@ -29,6 +28,7 @@ mod visit;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::text;
 use super::{Attempted, Carrying, Destination, Fault, Load, Parcel, Transport};
 use crate::clock::Clock;
 use crate::config::Secret;

@@ -14,12 +14,13 @@ mod request;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::behind::Behind;
 use super::{
     Attempted, Carrying, Copy, Destination, Fault, Load, Outcome, Parcel, Transport, Trouble,
 };
 use crate::clock::Clock;
 use crate::net::{Answer, AnswerLimits, GuardedClient, NetFault};
-use crate::protocol::{Address, ErrorCode};
+use crate::protocol::ErrorCode;
 use crate::store::{Agent, DeliveryMode, Sealer, Store};
 use judgement::{judge, without_answer};
 use request::Letter;
@@ -176,32 +177,6 @@ impl Transport for WebhookTransport {
 
     fn load(&self, _to: &Destination) -> Load {
         Load::SINGLE
-    }
-}
-
-/// What later parcels wait behind, so that no message overtakes an earlier one between the same two.
-#[derive(Default)]
-struct Behind(Vec<(Option<(String, Address)>, Trouble)>);
-
-impl Behind {
-    fn what(&self, parcel: &Parcel, copy: &Copy) -> Option<Trouble> {
-        let concerns = |pair: &Option<(String, Address)>| {
-            pair.as_ref().is_none_or(|(sender, recipient)| {
-                *sender == parcel.stored.sender && *recipient == copy.recipient
-            })
-        };
-        let waits = self.0.iter().find(|(pair, _)| concerns(pair));
-        waits.map(|(_, trouble)| trouble.clone())
-    }
-
-    fn note(&mut self, parcel: &Parcel, copy: &Copy, outcome: &Outcome) {
-        if let Outcome::Deferred(trouble) = outcome {
-            let pair = match trouble.fault {
-                Fault::Destination => None,
-                Fault::Message => Some((parcel.stored.sender.clone(), copy.recipient.clone())),
-            };
-            self.0.push((pair, trouble.clone()));
-        }
     }
 }
 

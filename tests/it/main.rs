@@ -17,6 +17,7 @@ mod layers;
 mod mail_check;
 mod mail_in;
 mod overload;
+mod people;
 mod policies;
 mod quickstart;
 mod schemas;

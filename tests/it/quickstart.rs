@@ -40,7 +40,11 @@ fn every_step_is_confirmed_also_the_second_time() {
         "bob@beta.test: delivered",
         "carol@beta.test: delivered",
         ": acknowledged",
-        "All 7 steps were confirmed",
+        "Subject: [AMTP] May I order?",
+        "Reply-To: alice@alpha.test",
+        "250 2.6.0 Taken as ",
+        "inbox of alice@alpha.test: \"Re: [AMTP] May I order?\" from dora@people.test",
+        "All 9 steps were confirmed",
     ] {
         assert!(said.contains(sentence), "{sentence:?} is not in {said}");
     }

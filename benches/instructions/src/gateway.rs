@@ -165,6 +165,7 @@ impl Gateway {
             transports: Transports {
                 peer: self.loopback.clone(),
                 webhook: self.loopback.clone(),
+                mail: None,
                 list: self.loopback.clone(),
                 group: self.loopback.clone(),
                 standings: board.standings(),
@@ -339,10 +340,12 @@ fn rules() -> Result<QueueRules> {
             window: 50_000,
             concurrency: 4,
             to_gateways: 4,
+            to_mail: 2,
         },
         bounces: NonZeroU32::MIN,
         delay_notice: None,
         rates: Vec::new(),
+        mail_rate: None,
         domain: domain()?,
     })
 }

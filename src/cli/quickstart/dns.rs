@@ -15,7 +15,7 @@ use anyhow::Result;
 use hickory_resolver::proto::op::{
     Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
-use hickory_resolver::proto::rr::rdata::{A, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, MX, SOA, TXT};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -39,7 +39,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What the server knows.
 #[derive(Debug, Default)]
 pub(super) struct Zone {
-    entries: BTreeMap<String, Entry>,
+    /// Of each name, at most one record of a type.
+    entries: BTreeMap<String, Vec<Entry>>,
 }
 
 #[derive(Debug)]
@@ -59,15 +60,23 @@ impl Zone {
         self.add(name, RData::A(A(address)));
     }
 
-    fn add(&mut self, name: &str, data: RData) {
-        let asked = AtomicUsize::new(0);
-        self.entries.insert(name.to_owned(), Entry { data, asked });
+    /// Adds the host that takes the mail of a domain.
+    pub(super) fn mail(&mut self, name: &str, host: &str) -> Result<()> {
+        let host = Name::from_ascii(format!("{host}."))?;
+        self.add(name, RData::MX(MX::new(10, host)));
+        Ok(())
     }
 
-    /// How often the record of a name was asked for.
+    fn add(&mut self, name: &str, data: RData) {
+        let asked = AtomicUsize::new(0);
+        let entries = self.entries.entry(name.to_owned()).or_default();
+        entries.push(Entry { data, asked });
+    }
+
+    /// How often the records of a name were asked for.
     pub(super) fn asked(&self, name: &str) -> usize {
-        let entry = self.entries.get(name);
-        entry.map_or(0, |entry| entry.asked.load(Ordering::Relaxed))
+        let entries = self.entries.get(name).into_iter().flatten();
+        entries.map(|it| it.asked.load(Ordering::Relaxed)).sum()
     }
 
     /// The answer to the bytes of a question.
@@ -99,10 +108,9 @@ impl Zone {
         answer.metadata.authoritative = true;
         let name = asked.name().to_ascii().to_ascii_lowercase();
         let name = name.trim_end_matches('.');
-        let entry = self.entries.get(name);
-        if let Some(entry) = entry
-            && entry.data.record_type() == asked.query_type()
-        {
+        let entries = self.entries.get(name);
+        let fits = |entry: &&Entry| entry.data.record_type() == asked.query_type();
+        if let Some(entry) = entries.and_then(|them| them.iter().find(fits)) {
             entry.asked.fetch_add(1, Ordering::Relaxed);
             answer.add_answer(Record::from_rdata(
                 asked.name().clone(),
@@ -112,7 +120,7 @@ impl Zone {
             return;
         }
         let under = format!(".{name}");
-        if entry.is_none() && !self.entries.keys().any(|known| known.ends_with(&under)) {
+        if entries.is_none() && !self.entries.keys().any(|known| known.ends_with(&under)) {
             answer.metadata.response_code = ResponseCode::NXDomain;
         }
         let soa = SOA::new(Name::root(), Name::root(), 1, 3_600, 600, 86_400, TTL);
@@ -227,6 +235,8 @@ mod tests {
         let mut zone = Zone::default();
         zone.text("_amtp.beta.test", "v=amtp1;gateway=https://g".to_owned());
         zone.address("gateway.beta.test", Ipv4Addr::LOCALHOST);
+        zone.mail("both.test", "mail.both.test").unwrap();
+        zone.text("both.test", "v=spf1 -all".to_owned());
         Arc::new(zone)
     }
 
@@ -264,6 +274,9 @@ mod tests {
                 0,
             ),
             ("beta.test.", RecordType::MX, ResponseCode::NoError, 0),
+            ("both.test.", RecordType::MX, ResponseCode::NoError, 1),
+            ("both.test.", RecordType::TXT, ResponseCode::NoError, 1),
+            ("both.test.", RecordType::A, ResponseCode::NoError, 0),
             (
                 "_amtp.gamma.test.",
                 RecordType::TXT,

@@ -19,7 +19,14 @@ const ABOUT: &str =
     "made by `amtpd quickstart`; with --clean it removes what it wrote into this folder";
 
 /// Everything a quickstart writes beside the mark.
-const OURS: [&str; 5] = ["alpha.test", "beta.test", "agents", "ca.pem", "amtpd.log"];
+const OURS: [&str; 6] = [
+    "alpha.test",
+    "beta.test",
+    "agents",
+    "mail",
+    "ca.pem",
+    "amtpd.log",
+];
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy)]

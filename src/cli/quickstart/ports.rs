@@ -14,10 +14,14 @@ const TRIES: usize = 50;
 pub(super) struct Ports {
     pub(super) dns: u16,
     pub(super) webhook: u16,
+    /// Of the mail server of people.
+    pub(super) mail: u16,
     pub(super) alpha: u16,
     pub(super) alpha_ops: u16,
+    pub(super) alpha_mail: u16,
     pub(super) beta: u16,
     pub(super) beta_ops: u16,
+    pub(super) beta_mail: u16,
 }
 
 /// The sockets of the DNS server.
@@ -27,7 +31,7 @@ pub(super) struct DnsSockets {
 }
 
 impl Ports {
-    /// Six ports that nobody has, those of the last time first.
+    /// Nine ports that nobody has, those of the last time first.
     pub(super) fn choose(last: Self) -> io::Result<(Self, DnsSockets)> {
         let sockets = dns(last.dns)?;
         // Held until all are chosen, so that no port is chosen twice.
@@ -41,10 +45,13 @@ impl Ports {
         let ports = Self {
             dns: sockets.listener.local_addr()?.port(),
             webhook: choose(last.webhook)?,
+            mail: choose(last.mail)?,
             alpha: choose(last.alpha)?,
             alpha_ops: choose(last.alpha_ops)?,
+            alpha_mail: choose(last.alpha_mail)?,
             beta: choose(last.beta)?,
             beta_ops: choose(last.beta_ops)?,
+            beta_mail: choose(last.beta_mail)?,
         };
         Ok((ports, sockets))
     }
@@ -55,7 +62,7 @@ pub(super) fn here(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn listener(port: u16) -> io::Result<TcpListener> {
+pub(super) fn listener(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(here(port))
 }
 

@@ -31,9 +31,13 @@ const FEATURES: [&str; 5] = [
 pub(super) struct Plan {
     pub(super) domain: &'static str,
     pub(super) other: &'static str,
-    /// Of the AMTP API, and of health and metrics.
-    pub(super) ports: (u16, u16),
+    /// The agent that gets mail about the gateway.
+    pub(super) postmaster: &'static str,
+    /// Of the AMTP API, of health and metrics, and of mail that comes in.
+    pub(super) ports: (u16, u16, u16),
     pub(super) dns: u16,
+    /// The port of the mail server of people.
+    pub(super) mail: u16,
 }
 
 /// A domain that is ready to be served.
@@ -43,6 +47,8 @@ pub(super) struct Site {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) ops: u16,
+    /// Where mail comes in.
+    pub(super) smtp: u16,
     config: PathBuf,
     admin_key: String,
 }
@@ -61,6 +67,7 @@ impl Site {
             host: format!("gateway.{domain}"),
             port: plan.ports.0,
             ops: plan.ports.1,
+            smtp: plan.ports.2,
             config: folder.path().join(inside("amtpd.yaml")),
             admin_key,
         };
@@ -79,14 +86,19 @@ impl Site {
         let store = serde_json::to_string(&format!("sqlite://{}/amtpd.db", data.display()))?;
         let (https, ops, dns) = (here(self.port), here(self.ops), here(plan.dns));
         let (domain, other, url) = (self.domain, plan.other, self.url());
+        let (host, mail) = (&self.host, plan.mail);
+        let (smtp, postmaster) = (here(self.smtp), plan.postmaster);
         Ok(format!(
             r#"# The gateway of {domain}. `amtpd quickstart` writes this file anew each time it starts;
 # docs/configuration.md describes every key.
 domains: [{domain}]
 gateway_url: {url}
+postmaster: {postmaster}
 listen:
   https: {https}
   ops: {ops}
+  # Mail to agents. On the Internet this is port 25, and the MX record of the domain leads here.
+  smtp: {smtp}
 tls:
   cert_file: tls/cert.pem
   key_file: tls/key.pem
@@ -102,7 +114,9 @@ dns: {{servers: ["{dns}"]}}
 peers:
   {other}: {{allow_private: true}}
 net:
-  allow: {{webhooks: [127.0.0.0/8]}}
+  allow: {{webhooks: [127.0.0.0/8], smtp: [127.0.0.0/8]}}
+# Mail to people. On the Internet the port of mail servers is 25.
+bridge: {{host: {host}, port: {mail}}}
 limits: {{min_free_disk: 16MiB, shutdown_grace: 5s}}
 log: {{format: text}}
 "#

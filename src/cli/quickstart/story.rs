@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::agents::Agent;
 use super::dns::Zone;
+use super::sink::Caught;
 use super::site::Site;
 use super::voice::Voice;
 use super::webhook::Call;
@@ -38,8 +39,9 @@ pub(super) struct Cast {
 pub(super) struct Story {
     pub(super) cast: Arc<Cast>,
     pub(super) zone: Arc<Zone>,
-    pub(super) resolver: HickoryResolver,
+    pub(super) resolver: Arc<HickoryResolver>,
     pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) caught: mpsc::Receiver<Caught>,
     pub(super) clock: Clock,
     pub(super) voice: Voice,
 }
@@ -77,9 +79,14 @@ impl Story {
         self.step(title, self.status(&id)).await?;
         let title = "7. alice acknowledges the answer";
         self.step(title, self.acknowledge(&reply)).await?;
+        let title = "8. alice writes to a person, who has mail and no gateway";
+        let mut caught = std::mem::replace(&mut self.caught, mpsc::channel(1).1);
+        let mail = self.step(title, self.write_to_dora(&mut caught)).await?;
+        let title = "9. dora answers with her mail program";
+        self.step(title, self.answer_of_dora(&mail)).await?;
         Ok(Told {
             message_id: id,
-            steps: 7,
+            steps: 9,
             took: self.clock.monotonic().saturating_sub(begun),
         })
     }
@@ -214,7 +221,7 @@ impl Story {
         Ok(id.to_owned())
     }
 
-    fn show(&self, agent: &Agent, mail: &Value) -> Result<()> {
+    pub(super) fn show(&self, agent: &Agent, mail: &Value) -> Result<()> {
         let (sender, subject) = (plain(&mail["sender"]), plain(&mail["subject"]));
         let inbox = format!("inbox of {}: \"{subject}\" from {sender}", agent.address);
         self.voice.fact(&inbox)?;
@@ -264,7 +271,7 @@ impl Story {
     }
 
     /// The first mail of an agent that fits, whenever it comes.
-    async fn mail(&self, agent: &Agent, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) async fn mail(&self, agent: &Agent, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut cursor = String::new();
         loop {
             let path = format!("{}?limit=100&wait=10s&cursor={cursor}", inbox(agent));
@@ -286,7 +293,7 @@ pub(super) fn record_of(domain: &str) -> String {
     format!("_amtp.{domain}")
 }
 
-fn inbox(agent: &Agent) -> String {
+pub(super) fn inbox(agent: &Agent) -> String {
     format!("/v1/inbox/{}", segment(&agent.address))
 }
 

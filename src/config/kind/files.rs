@@ -225,7 +225,7 @@ impl Scalar for SigningKey {
     }
 }
 
-fn secret(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
+pub(super) fn secret(text: &str, reading: &Reading<'_>) -> Result<Secret, Misfit> {
     if let Some(name) = text.strip_prefix("env:") {
         return match reading.environment().find(name) {
             Some(value) => Ok(Secret::new(value.to_owned())),

@@ -321,6 +321,16 @@ fn operations(routes: Routes) -> Routes {
         )
         .get("/v1/admin/workers", Staff(ReadQueue), admin::workers::list)
         .get("/v1/admin/lag", Staff(ReadQueue), admin::lag::list)
+        .get(
+            "/v1/admin/suppressions",
+            Staff(ReadQueue),
+            admin::suppressions::list,
+        )
+        .delete(
+            "/v1/admin/suppressions/{address}",
+            Staff(ManageQueue),
+            admin::suppressions::release,
+        )
 }
 
 /// Topics, who is subscribed to them, and what goes to everybody.

@@ -93,6 +93,7 @@ impl World {
             topics: Topics::new((store.clone(), intake.clone()), clock.clone()),
             transports: Transports {
                 peer: ways.clone(),
+                mail: None,
                 list: ways.clone(),
                 webhook: ways.clone(),
                 group: ways,
@@ -222,10 +223,12 @@ fn queue_rules() -> QueueRules {
             window: 64,
             concurrency: 4,
             to_gateways: 4,
+            to_mail: 2,
         },
         bounces: NonZeroU32::new(100).unwrap(),
         delay_notice: None,
         rates: Vec::new(),
+        mail_rate: None,
         domain: Domain::parse("a.test").unwrap(),
     }
 }

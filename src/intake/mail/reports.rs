@@ -1,38 +1,38 @@
 //! Reports about mail of ours: notes on what they are about.
 //!
-//! A report to a return path of ours is noted by who made the path. One that names a message of ours by
+//! A report to a return path of ours says what became of the delivery that the path is of. Another that names a message of ours by
 //! its `Message-ID` counts only like a bounce of a gateway: its sender can be believed and speaks for
 //! its own domain's recipients. Whatever it says, it is also delivered where it was addressed to, as a
 //! message that nobody answers by itself.
 
-use super::super::{Intake, Refusal};
+use super::super::{Heard, Intake, Refusal};
 use super::Posted;
 use crate::envelope::Trust;
 use crate::mime::{Action, mapping};
 use crate::protocol::{Address, ErrorCode};
+use crate::store::ReturnPath;
 
 impl Intake {
-    /// Whether it is a return path of mail of ours.
-    pub(super) fn is_return_path(&self, address: &Address) -> bool {
-        let returns = self.mail.as_ref().and_then(|door| door.returns.as_ref());
-        self.is_local(address.domain())
-            && returns.is_some_and(|returns| returns.knows(address.local()))
+    /// The delivery of ours that mail to an address is about.
+    pub(super) fn return_path(&self, address: &Address) -> Option<ReturnPath> {
+        let sealer = self.mail.as_ref()?.returns.as_ref()?;
+        let local = Some(address.local()).filter(|_| self.is_local(address.domain()));
+        sealer.read_return_path(local?)
     }
 
-    /// Notes a mail to return paths.
-    pub(super) async fn note_returns(
-        &self,
-        paths: &[Address],
-        posted: &Posted,
-    ) -> Result<(), Refusal> {
-        let returns = self.mail.as_ref().and_then(|door| door.returns.as_ref());
-        let Some(returns) = returns else {
-            return Ok(());
-        };
-        for path in paths {
-            returns.note(path.local(), posted).await?;
+    /// Notes what a mail says of the deliveries that its return paths are about. Answers who else gets it.
+    pub(super) async fn note_returns(&self, posted: &Posted) -> Result<Vec<Address>, Refusal> {
+        let mut others = Vec::new();
+        for address in &posted.recipients {
+            match self.return_path(address) {
+                Some(path) => {
+                    let heard = Heard::of(&posted.mail);
+                    self.take_returned(path, &heard).await?;
+                }
+                None => others.push(address.clone()),
+            }
         }
-        Ok(())
+        Ok(others)
     }
 
     /// Notes what a believed report says of a message it names.

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -7,37 +7,39 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::clock::Clock;
 use crate::events::Events;
-use crate::intake::{LocalNames, Rules};
+use crate::intake::{LocalNames, People, Rules};
 use crate::mime::{MailLimits, parse};
+use crate::protocol::Domain;
 use crate::store::tests::Home;
 use crate::store::{
-    AgentSettings, Created, Grant, NewAgent, NewKey, QueueFilter, Space, Store, StoreOptions, open,
+    AgentSettings, Created, Ending, Feed, Grant, NewAgent, NewKey, Party, QueueFilter, ReturnPath,
+    Settlement, Space, Store, StoreOptions, open, party_hash,
 };
 use crate::telemetry::Metrics;
 
-/// Remembers what it is told, and knows `bounce+known`.
-#[derive(Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl ReturnPaths for Told {
-    fn knows(&self, local: &str) -> bool {
-        local == "bounce+known"
-    }
-
-    fn note<'a>(&'a self, local: &'a str, posted: &'a Posted) -> Noting<'a> {
-        let subject = posted.mail.subject.clone().unwrap_or_default();
-        self.0.lock().unwrap().push(format!("{local} {subject}"));
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 struct Bench {
     intake: Intake,
     store: Store,
-    told: Arc<Told>,
     stop: CancellationToken,
     tasks: TaskTracker,
     _home: Home,
+}
+
+/// The fields and the parts of a mail that says that another came back.
+const REPORT: &str = "MIME-Version: 1.0\r\n\
+    Content-Type: multipart/report; report-type=delivery-status; boundary=cut\r\n\r\n\
+    --cut\r\nContent-Type: message/delivery-status\r\n\r\n\
+    Reporting-MTA: dns; mx.old.test\r\n\r\nFinal-Recipient: rfc822; person@old.test\r\n\
+    Action: failed\r\nStatus: 5.1.1\r\n\r\n--cut--\r\n";
+
+/// The local part that mail about this message to `person@old.test` comes back to.
+fn return_path(mid: i64) -> String {
+    let party = party_hash("person@old.test");
+    Sealer::new(KEY)
+        .unwrap()
+        .return_path(ReturnPath { mid, party })
 }
 
 fn domain(name: &str) -> Domain {
@@ -61,6 +63,9 @@ impl Bench {
         tasks.spawn(committer.run(stop.clone()));
         let names = LocalNames {
             domains: [domain("our.test"), domain("old.test")].into(),
+            people: Some(People {
+                onward: [domain("old.test")].into(),
+            }),
             ..LocalNames::default()
         };
         let rules = Rules {
@@ -68,18 +73,15 @@ impl Bench {
             give_up: Duration::from_secs(3_600),
         };
         let space = Space::watch(None, 0, metrics.clone()).unwrap();
-        let told = Arc::new(Told::default());
         let stored = (store.clone(), space);
         let intake = Intake::new(stored, Arc::new(names), rules, clock, metrics);
         let intake = intake.with_mail(MailDoor {
             gateway: GatewayUrl::parse("https://gateway.our.test").unwrap(),
-            onward: [domain("old.test")].into(),
-            returns: Some(told.clone()),
+            returns: Some(Sealer::new(KEY).unwrap()),
         });
         Self {
             intake,
             store,
-            told,
             stop,
             tasks,
             _home: home,
@@ -130,17 +132,19 @@ async fn mail_is_taken_for_agents_return_paths_and_what_goes_onward() {
     use Admitted::{Foreign, Unknown, Yes};
     let bench = Bench::new().await;
     bench.agent("agent", domain("our.test")).await;
+    let known = return_path(1);
     for (to, admitted) in [
         ("agent@our.test", Yes),
         ("Agent+x@OUR.test", Yes),
         ("nobody@our.test", Unknown),
-        ("bounce+known@our.test", Yes),
+        (format!("{known}@our.test").as_str(), Yes),
+        (format!("{known}@old.test").to_uppercase().as_str(), Yes),
         ("bounce+forged@our.test", Unknown),
         ("person@old.test", Yes),
         ("bounce+forged@old.test", Unknown),
         ("workflow@old.test", Unknown),
         ("person@elsewhere.test", Foreign),
-        ("bounce+known@elsewhere.test", Foreign),
+        (format!("{known}@elsewhere.test").as_str(), Foreign),
     ] {
         let found = bench.intake.admits(&address(to)).await.unwrap();
         assert_eq!(found, admitted, "{to}");
@@ -152,17 +156,46 @@ async fn mail_is_taken_for_agents_return_paths_and_what_goes_onward() {
 async fn what_is_for_a_return_path_is_a_note_and_no_message() {
     let bench = Bench::new().await;
     bench.agent("agent", domain("our.test")).await;
-    let receipt = bench.post(&["bounce+known@our.test"], "").await.unwrap();
-    assert_eq!(receipt, None);
-    let both = ["bounce+known@our.test", "agent@our.test"];
-    let receipt = bench.post(&both, "").await.unwrap().unwrap();
+    let sent = bench.post(&["person@old.test"], "").await.unwrap().unwrap();
+    let party = crate::protocol::Address::parse("person@old.test").unwrap();
+    let row = bench
+        .store
+        .feed(&Feed::After(0), 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let settlement = Settlement {
+        seq: row.seq,
+        mid: row.mid,
+        recipient: party.to_string(),
+        at: Timestamp::from_millis(1),
+        held: None,
+        attempt: None,
+        fate: Ending::Delivered,
+    };
+    bench
+        .store
+        .settle(vec![settlement], Vec::new())
+        .await
+        .unwrap();
+    let path = format!("{}@our.test", return_path(row.mid));
+    let state = async || {
+        let party = Party::Operator;
+        let found = bench.store.find_message(&sent.message_id, &party).await;
+        format!("{:?}", found.unwrap()[0].recipients[0].status)
+    };
+    let before = state().await;
+    assert_eq!(bench.post(&[&path], "").await.unwrap(), None);
+    assert_eq!(state().await, before, "it says nothing");
+    let receipt = bench.post(&[&path, "agent@our.test"], REPORT).await;
+    let receipt = receipt.unwrap().unwrap();
     let to: Vec<_> = receipt
         .recipients
         .iter()
         .map(|it| it.address.as_str())
         .collect();
     assert_eq!(to, ["agent@our.test"]);
-    assert_eq!(*bench.told.0.lock().unwrap(), ["bounce+known Hello"; 2]);
+    assert_ne!(state().await, before, "it failed after all");
     bench.close().await;
 }
 

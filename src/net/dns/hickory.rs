@@ -34,6 +34,7 @@ const MOST_TEXTS: usize = 32;
 const LONGEST_TEXT: usize = 4_096;
 const MOST_EXCHANGES: usize = 32;
 const MOST_ADDRESSES: usize = 16;
+const MOST_NAMES: usize = 8;
 /// How long an address in digits is its own answer.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -109,6 +110,17 @@ impl HickoryResolver {
             ttl: found.ttl,
             authoritative: answer.message().metadata.authoritative,
         })
+    }
+
+    /// The names of an address (PTR).
+    ///
+    /// # Errors
+    /// As [`Resolver::txt`].
+    pub async fn names_of(&self, address: IpAddr) -> Result<Vec<String>, DnsFault> {
+        let mut name = Name::from(address);
+        name.set_fqdn(true);
+        let answer = self.look_up(&name, RecordType::PTR).await?;
+        Ok(read(&answer, RecordType::PTR, MOST_NAMES, pointed)?.records)
     }
 
     async fn look_up(&self, name: &Name, kind: RecordType) -> Result<Lookup, DnsFault> {
@@ -307,6 +319,14 @@ fn exchange(data: &RData) -> Option<MailExchange> {
         preference: exchange.preference,
         host: host.strip_suffix('.').unwrap_or(&host).to_owned(),
     })
+}
+
+fn pointed(data: &RData) -> Option<String> {
+    let RData::PTR(name) = data else {
+        return None;
+    };
+    let name = name.0.to_ascii();
+    Some(name.strip_suffix('.').unwrap_or(&name).to_owned())
 }
 
 fn address(data: &RData) -> Option<IpAddr> {

@@ -11,7 +11,8 @@ use crate::queue::notices::Telling;
 use crate::queue::share::Hold;
 use crate::queue::verdict::Verdict;
 use crate::store::{
-    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Reason, Settlement, shard_of,
+    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Marks, Reason, Settlement,
+    shard_of,
 };
 use crate::transport::Destination;
 
@@ -23,7 +24,24 @@ impl Carrier {
         hold: &Hold,
         done: Vec<Done>,
     ) -> Result<(), ()> {
-        let mut done = self.still_ours(hold, done).await?;
+        let done = self.still_ours(hold, done).await?;
+        let goes_on = |it: &Done| matches!(it.verdict, Verdict::Moved { .. });
+        let (moved, done): (Vec<Done>, Vec<Done>) = done.into_iter().partition(goes_on);
+        let settled = self.settle_here((destination, agent), hold, done).await;
+        let redirected = self.redirect(hold, moved).await;
+        settled.and(redirected)
+    }
+
+    /// The same of what does not go on elsewhere.
+    async fn settle_here(
+        &self,
+        (destination, agent): (&Destination, Option<&Agent>),
+        hold: &Hold,
+        mut done: Vec<Done>,
+    ) -> Result<(), ()> {
+        if done.is_empty() {
+            return Ok(());
+        }
         let mut follow_ups = Vec::new();
         let bounces = self.bounces(&done, &mut follow_ups).await;
         self.delays(&mut done, &mut follow_ups).await;
@@ -42,9 +60,6 @@ impl Carrier {
             }
         }
         let now = self.clock.now();
-        if done.is_empty() {
-            return Ok(());
-        }
         let unreached = unreached(&done);
         let settlements = done
             .into_iter()
@@ -195,6 +210,12 @@ impl Carrier {
                 due_at,
                 reason,
                 marks,
+            },
+            // It goes on by another verb.
+            Verdict::Moved { at, reason, .. } => Ending::Deferred {
+                due_at: at,
+                reason,
+                marks: Marks::default(),
             },
         };
         Settlement {

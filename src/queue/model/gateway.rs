@@ -75,6 +75,7 @@ impl Gateway {
             rows: capacity,
             concurrency: 2,
             to_gateways: 2,
+            to_mail: 2,
         };
         Self {
             node: world.mint(),

@@ -20,18 +20,18 @@ pub(in crate::queue) struct Limits {
     pub(in crate::queue) concurrency: usize,
     /// The same where the destination is another gateway: all that is for its domain goes there.
     pub(in crate::queue) to_gateways: usize,
+    /// The same where it is the mail of a domain.
+    pub(in crate::queue) to_mail: usize,
 }
 
 impl Limits {
     /// Those toward this destination.
     pub(super) fn toward(self, destination: &str) -> Self {
         // A group has many members, a gateway many recipients.
-        let is_wide = ["domain:", "group:"]
-            .iter()
-            .any(|kind| destination.starts_with(kind));
-        let concurrency = match is_wide {
-            true => self.to_gateways,
-            false => self.concurrency,
+        let concurrency = match destination.split(':').next() {
+            Some("domain" | "group") => self.to_gateways,
+            Some("mail") => self.to_mail,
+            _ => self.concurrency,
         };
         Self {
             concurrency,

@@ -38,6 +38,7 @@ fn window(rows: usize) -> Window {
         rows,
         concurrency: 2,
         to_gateways: 2,
+        to_mail: 2,
     };
     Window::new(limits, SCHEDULE)
 }

@@ -21,14 +21,7 @@ impl Bench {
     }
 
     async fn whole(&self, id: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = {
-            let number = i64::try_from(bytes.len().div_ceil(256 * 1024)).unwrap();
-            self.store.blob_chunk(id, number).await.unwrap()
-        } {
-            bytes.extend_from_slice(&chunk);
-        }
-        bytes
+        self.store.read_blob(id).await.unwrap().unwrap()
     }
 }
 
@@ -80,6 +73,7 @@ async fn what_is_being_written_is_left_alone_until_nobody_can_be_writing_it(home
     let busy = bench.keep("x", &bytes, 3_599).await;
     assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
     assert!(bench.store.find_blob("x").await.unwrap().is_none());
+    assert_eq!(bench.store.read_blob("x").await.unwrap(), None);
     bench.keep("x", &bytes, 3_600).await.unwrap();
     assert_eq!(bench.whole("x").await, bytes);
     bench.close().await;

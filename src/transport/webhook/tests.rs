@@ -30,7 +30,7 @@ use crate::events::Events;
 use crate::net::{
     AddressFilter, Asked, DnsFault, GuardOptions, MailExchange, Plain, Resolver, Times, TlsVersions,
 };
-use crate::protocol::{AgentName, Domain, Limits, Message, MessageId, Profile, Timestamp};
+use crate::protocol::{Address, AgentName, Domain, Limits, Message, MessageId, Profile, Timestamp};
 use crate::store::{
     self, AgentChange, Created, Grant, NewAgent, NewKey, StoreOptions, StoredMessage,
 };

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod netns;
 pub mod peer;
 pub mod pki;
+pub mod postfix;
 #[path = "../../../src/store/tests/postgres/mod.rs"]
 pub mod postgres;
 pub mod promises;

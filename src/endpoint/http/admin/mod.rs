@@ -14,4 +14,5 @@ pub(super) mod schemas;
 pub(super) mod sessions;
 pub(super) mod staff;
 mod steps;
+pub(super) mod suppressions;
 pub(super) mod workers;

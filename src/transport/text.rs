@@ -1,6 +1,6 @@
 //! What is said to operators and senders about a trouble, and what a peer's headers say.
 
-use super::super::{Fault, Trouble};
+use super::{Fault, Trouble};
 use crate::protocol::ErrorCode;
 
 /// The longest text of a trouble, in bytes.
