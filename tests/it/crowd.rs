@@ -5,6 +5,8 @@
 //! What an agent said without having heard the receipt it says again on its next connection, under
 //! the same key and before anything new.
 
+#![allow(clippy::disallowed_methods, reason = "the crowd lives in real time")]
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
