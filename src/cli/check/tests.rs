@@ -46,7 +46,7 @@ impl Folder {
     fn edit(&self, old: &str, new: &str) {
         let text = fs::read_to_string(self.path("amtpd.yaml")).unwrap();
         assert!(text.contains(old));
-        fs::write(self.path("amtpd.yaml"), text.replace(old, new)).unwrap();
+        fs::write(self.path("amtpd.yaml"), text.replacen(old, new, 1)).unwrap();
     }
 
     /// The only fault: its key and text, and the line it points at.
