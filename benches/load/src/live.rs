@@ -214,12 +214,8 @@ impl Crowd {
         let subscribers = u32::try_from(self.addresses.len())?;
         let mut took = Vec::new();
         for number in 0..options.publications {
-            // Whom it goes to is what the frame says: the topic.
-            let message = json!({
-                "version": "1.0",
-                "sender": self.addresses[0],
-                "payload": { "sent": number },
-            });
+            // Who speaks is known, and whom it goes to is what the frame says: the topic.
+            let message = json!({ "payload": { "sent": number } });
             let frame = json!({ "type": "publish", "topic": topic, "message": message });
             let began = now();
             let speaker = &self.speakers[0];
