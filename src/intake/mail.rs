@@ -227,7 +227,7 @@ impl Intake {
         let door = door.ok_or_else(|| Refusal::new(ErrorCode::InternalError))?;
         let parts = &posted.mail.attachments;
         let ids: Vec<String> = (0..parts.len())
-            .map(|number| part_id(key, &number.to_string()))
+            .map(|number| part_id(&sender.key(), key, &number.to_string()))
             .collect();
         let urls: Vec<String> = ids
             .iter()
@@ -286,7 +286,9 @@ impl Intake {
         }
         let carried = |plan: &Plan| matches!(plan, Plan::Queue { destination, .. } if destination.starts_with(MAIL));
         if acceptance.recipients.iter().any(|it| carried(&it.plan)) {
-            let id = raw_mail_id(&acceptance.envelope.idempotency_key);
+            let envelope = &acceptance.envelope;
+            let sender = envelope.message.sender().key();
+            let id = raw_mail_id(&sender, &envelope.idempotency_key);
             let content = (posted.raw.clone(), now);
             self.store.keep_blob(&id, "message/rfc822", content).await?;
             kept.push(id);

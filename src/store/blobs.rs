@@ -19,17 +19,18 @@ use crate::protocol::{IdempotencyKey, Timestamp};
 /// The size of every chunk but the last.
 pub(super) const CHUNK: usize = 256 * 1024;
 
-/// The name of the mail that a message was made of, whole, by the message's key. It is kept only where
-/// the mail has to go on as it came.
+/// The name of the mail that a message was made of, whole, by the message's sender (its
+/// [`crate::protocol::Address::key`]) and key. It is kept only where the mail has to go on as it came.
 #[must_use]
-pub fn raw_mail_id(key: &IdempotencyKey) -> String {
-    part_id(key, "raw")
+pub fn raw_mail_id(sender: &str, key: &IdempotencyKey) -> String {
+    part_id(sender, key, "raw")
 }
 
-/// The name of a part of the mail that a message was made of, by the message's key.
+/// The name of a part of the mail that a message was made of, by the message's sender and key: who
+/// only knows another's key does not get at what is kept under it.
 #[must_use]
-pub fn part_id(key: &IdempotencyKey, part: &str) -> String {
-    let named = format!("{}\n{part}", key.as_str());
+pub fn part_id(sender: &str, key: &IdempotencyKey, part: &str) -> String {
+    let named = format!("{sender}\n{}\n{part}", key.as_str());
     let hash = digest::digest(&digest::SHA256, named.as_bytes());
     let hex = hash.as_ref()[..20].iter().map(|byte| format!("{byte:02x}"));
     hex.collect()

@@ -225,7 +225,7 @@ async fn mail_that_goes_onward_is_kept_as_it_came() {
     let key = stored[0].message.idempotency_key(&message).unwrap();
     let raw = bench
         .store
-        .find_blob(&raw_mail_id(&key))
+        .find_blob(&raw_mail_id(&stored[0].message.sender, &key))
         .await
         .unwrap()
         .unwrap();

@@ -82,9 +82,10 @@ async fn what_is_being_written_is_left_alone_until_nobody_can_be_writing_it(home
 #[test]
 fn every_part_of_every_mail_has_its_own_name() {
     let key = |text: &str| IdempotencyKey::parse(text).unwrap();
-    let name = part_id(&key("k"), "0");
+    let name = part_id("a@a.test", &key("k"), "0");
     assert_eq!(name.len(), 40);
-    assert_eq!(name, part_id(&key("k"), "0"));
-    assert_ne!(name, part_id(&key("k"), "1"));
-    assert_ne!(name, part_id(&key("l"), "0"));
+    assert_eq!(name, part_id("a@a.test", &key("k"), "0"));
+    assert_ne!(name, part_id("a@a.test", &key("k"), "1"));
+    assert_ne!(name, part_id("a@a.test", &key("l"), "0"));
+    assert_ne!(name, part_id("b@a.test", &key("k"), "0"));
 }

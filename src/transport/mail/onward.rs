@@ -26,7 +26,10 @@ impl MailTransport {
         let message = &parcel.message;
         let key = parcel.stored.idempotency_key(message);
         let key = key.map_err(|error| lost(&error.to_string()))?;
-        let found = self.store.read_blob(&raw_mail_id(&key)).await;
+        let found = self
+            .store
+            .read_blob(&raw_mail_id(&parcel.stored.sender, &key))
+            .await;
         let mail = found.map_err(|error| kept_from_us(&error))?;
         let mail = mail.ok_or_else(|| lost("the mail is no longer kept here"))?;
         let fields = format!(

@@ -318,7 +318,7 @@ async fn mail_for_people_of_ours_is_passed_on_as_it_came() {
     let one = came("");
     let key = one.stored.idempotency_key(&one.message).unwrap();
     let raw = Bytes::from("Subject: Grüße\r\n\r\n.x\r\n");
-    let name = raw_mail_id(&key);
+    let name = raw_mail_id(&one.stored.sender, &key);
     let kept = bench.store.keep_blob(&name, "message/rfc822", (raw, NOW));
     kept.await.unwrap();
     let machine = came(r#","headers":{"x-amtp-auto":"generated","x-amtp-hops":3}"#);
