@@ -8,6 +8,8 @@
 //! - A request is admitted at its head by what is known then ([`Admission::enter`]), and its message
 //!   once more when it is known better ([`Admission::place`]). A place lasts until the message is
 //!   written, also when its sender has gone.
+//! - The further messages of a batch wait for room instead: they have come, and they go on only while half
+//!   of the limit is free, so that nobody is shed for their sake ([`Admission::room`]).
 //! - Who is slow (a client with its body, a DNS with its answer) stops counting after 25 to 50 ms:
 //!   slow clients cannot take the places of others.
 //! - What makes the gateway emptier has room of its own; operators and probes are never asked.
@@ -25,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -87,6 +90,8 @@ struct Shared {
     classes: [ClassMetrics; Class::ALL.len()],
     present: AtomicUsize,
     shed: AtomicU64,
+    /// Something left.
+    freed: Notify,
 }
 
 impl Admission {
@@ -103,6 +108,7 @@ impl Admission {
             metrics,
             present: AtomicUsize::new(0),
             shed: AtomicU64::new(0),
+            freed: Notify::new(),
         }))
     }
 
@@ -172,6 +178,24 @@ impl Admission {
         })))
     }
 
+    /// Waits until half of the limit is free, but no longer than until the moment `until` of the clock
+    /// that never goes back: for a further message of a request that is in.
+    pub async fn room(&self, until: Duration) {
+        let patience = until.saturating_sub(self.0.clock.monotonic());
+        let room = async {
+            loop {
+                // Before the look: what leaves after it is heard of.
+                let freed = self.0.freed.notified();
+                if self.books().is_half_free() {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        // Who has no room then is shed like others.
+        let _ = self.0.clock.within(patience, room).await;
+    }
+
     /// Whether a submission may take the immediate path; else it takes the durable one.
     #[must_use]
     pub fn takes_early(&self) -> bool {
@@ -220,6 +244,7 @@ impl Admission {
             let now = clock.monotonic();
             self.books()
                 .turn((now - began).saturating_sub(TURN + USUAL_LAG));
+            self.0.freed.notify_waiters();
             turns += 1;
             if turns % TURNS == 0 {
                 self.look(now - looked);
@@ -318,5 +343,7 @@ impl Drop for Placed {
         let took = self.admission.0.clock.monotonic() - self.since;
         let mut books = self.admission.books();
         books.written(self.class, self.bytes, took);
+        drop(books);
+        self.admission.0.freed.notify_waiters();
     }
 }

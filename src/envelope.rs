@@ -28,6 +28,8 @@ pub enum Origin {
     List,
     /// A mail, by SMTP.
     Mail,
+    /// Made here of what an A2A client said.
+    A2a,
 }
 
 impl Origin {
@@ -41,6 +43,7 @@ impl Origin {
             Self::Bounce => 3,
             Self::List => 4,
             Self::Mail => 5,
+            Self::A2a => 6,
         }
     }
 
@@ -53,6 +56,7 @@ impl Origin {
             3 => Self::Bounce,
             4 => Self::List,
             5 => Self::Mail,
+            6 => Self::A2a,
             _ => Self::Peer,
         }
     }
@@ -68,6 +72,7 @@ impl From<Origin> for &'static str {
             Origin::Bounce => "bounce",
             Origin::List => "list",
             Origin::Mail => "mail",
+            Origin::A2a => "a2a",
         }
     }
 }
@@ -163,6 +168,12 @@ impl Verification {
             algorithm: signature.map(|it| it.algorithm.to_string()),
             ..Self::of(result, "domain_signature", domain)
         }
+    }
+
+    /// The record of an A2A client that shows no credential, at an address of the gateway's own.
+    #[must_use]
+    pub fn a2a_anonymous(domain: &Domain) -> Self {
+        Self::of(VerificationResult::Unsigned, "a2a_anonymous", domain)
     }
 
     /// The record of a sender of mail. `method` is how it was looked at: `dmarc`, `dkim`, `spf`,

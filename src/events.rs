@@ -27,6 +27,12 @@ pub enum Topic {
     /// The session of this number is to look: it ended, or what it was handed was dealt with by
     /// another way.
     Session(i64),
+    /// A change of the task with this hash of its id.
+    Task(i64),
+    /// Changes of tasks that are to be posted somewhere.
+    Pushes,
+    /// Tasks of A2A agents of others that are to be looked at.
+    Calls,
 }
 
 type Waiters = Mutex<HashMap<Topic, (watch::Sender<()>, usize)>>;

@@ -1,6 +1,8 @@
 //! The gateway: everything is constructed and spawned here, in layer order, and stopped in reverse.
 
+mod a2a;
 mod bridge;
+mod calls;
 mod credentials;
 mod disk;
 mod listeners;
@@ -10,6 +12,7 @@ mod members;
 mod outgoing;
 mod rules;
 mod small;
+mod tasks;
 mod topics;
 mod watching;
 #[cfg(test)]
@@ -146,11 +149,12 @@ impl Gateway {
         };
         let board = Board::new(clock.clone());
         let mut members = Members::new(&store, &clock, &board, parts.goes_early());
-        let live = live::live(config, (&store, &clock, &metrics), members.node);
         let tools = (&store, &clock);
         let credentials = Credentials::new(config, tools, sealer.as_ref(), members.node)
             .with_others(config, (&clock, &metrics), &outgoing)?;
         let (intake, offers) = parts.intake(&credentials, sealer.as_ref());
+        let live = live::live(config, (&store, &clock, &metrics), members.node);
+        let live = live.telling(intake.clone());
         let share = members.share.clone();
         let topics = parts.topics(&intake);
         let doing = (intake.clone(), topics.clone());
@@ -178,6 +182,7 @@ impl Gateway {
         work.spawn("certificate", endless(fresh));
         parts.spawn_upkeep(&work, members.node, lifecycle.reloads());
         live::spawn(&work, live, topics);
+        parts.spawn_tasks(&work, &api);
         work.spawn("queue", manager.run(work.stop()));
         let doors = lifecycle.stage("listeners");
         let (https, admin, ops) = listeners.addresses();
@@ -394,7 +399,14 @@ impl Parts<'_> {
         let tools = (self.store, self.clock);
         let movement = (&intake, &live, &topics);
         let end = (draining.clone(), self.names());
+        let doors = (&intake, credentials);
         Api {
+            a2a: a2a::endpoint(
+                self,
+                doors,
+                sealer.as_ref(),
+                (self.names(), draining.clone()),
+            ),
             sockets: live::sockets(config, movement, tools, credentials, end),
             intake,
             topics,

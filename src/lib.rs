@@ -34,6 +34,7 @@ pub mod discovery;
 pub mod mime;
 pub mod policy;
 pub mod schema;
+pub mod task;
 
 pub mod auth;
 

@@ -176,6 +176,11 @@ impl Books {
         self.shed_at.is_some_and(|at| now.saturating_sub(at) < span)
     }
 
+    /// Whether one more leaves others their room: nothing is shed as long as half of it is free.
+    pub(super) const fn is_half_free(&self) -> bool {
+        self.has_room(Class::Read) && self.has_room_for_bytes(Class::Read, 1)
+    }
+
     /// Whether one more of this class fits.
     const fn has_room(&self, class: Class) -> bool {
         self.in_flight() as u64 * 100 < self.pace.limit() as u64 * class.share()

@@ -5,21 +5,29 @@
 //! - It falls when messages took longer than the target, or the runtime was late, in two looks one
 //!   after the other: to what Little's law allows at the measured rate, at most by half a look.
 //! - It rises by an eighth a look when they took less.
-//! - Else it goes back to 512, so that a burst is taken and a flood is noticed soon.
+//! - Else it goes back to rest: as many as are written within the target and a quarter of it by what a
+//!   message was seen to cost, 128 to 512. So a burst is taken, and a flood is noticed soon and is not taken in
+//!   before it is.
 //! - While the store stands still the limit does too.
 //! - The target is never less than three times what a small commit takes: else a slow disk would
 //!   keep the batches small, and the small batches the disk slow.
 
 use std::time::Duration;
 
-/// The limit at rest.
+/// The limit at rest while nothing is known of what a message costs, and the most at rest.
 pub(super) const REST: u32 = 512;
+/// The least at rest.
+pub(super) const LEAST_REST: u32 = 128;
 /// The limit is never below.
 pub(super) const LEAST: u32 = 64;
 /// The limit is never above.
 pub(super) const MOST: u32 = 4_096;
 /// The target is at least so many small commits.
 const COMMITS: u32 = 3;
+/// A commit of fewer verbs says nothing about what one more costs.
+const TELLING: u32 = 16;
+/// What a commit told counts for this much at the next.
+const MEMORY: f64 = 31.0 / 32.0;
 
 /// What was seen since the last look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,11 +48,56 @@ impl Seen {
     }
 }
 
+/// What commits took by how many verbs they had: sums that fade.
+#[derive(Debug)]
+struct Cost {
+    count: f64,
+    verbs: f64,
+    seconds: f64,
+    squares: f64,
+    products: f64,
+}
+
+impl Cost {
+    const NONE: Self = Self {
+        count: 0.0,
+        verbs: 0.0,
+        seconds: 0.0,
+        squares: 0.0,
+        products: 0.0,
+    };
+
+    fn note(&mut self, verbs: u32, took: Duration) {
+        let (verbs, seconds) = (f64::from(verbs), took.as_secs_f64());
+        for (sum, more) in [
+            (&mut self.count, 1.0),
+            (&mut self.verbs, verbs),
+            (&mut self.seconds, seconds),
+            (&mut self.squares, verbs * verbs),
+            (&mut self.products, verbs * seconds),
+        ] {
+            *sum = sum.mul_add(MEMORY, more);
+        }
+    }
+
+    /// The seconds that one more verb takes, by the line through what was seen: at most what a verb
+    /// took in the mean, which is all that commits of one size tell.
+    fn each(&self) -> Option<f64> {
+        let most = self.seconds / self.verbs;
+        let spread = self.squares - self.verbs * self.verbs / self.count;
+        let slope = (self.products - self.verbs * self.seconds / self.count) / spread;
+        let each = if spread > self.count { slope } else { most };
+        let each = each.clamp(f64::MIN_POSITIVE, most.max(f64::MIN_POSITIVE));
+        (self.count > 0.0).then_some(each)
+    }
+}
+
 /// The limit and what moves it.
 #[derive(Debug)]
 pub(super) struct Pace {
     wanted: Duration,
     small_commit: Duration,
+    cost: Cost,
     limit: u32,
     late: u32,
 }
@@ -55,6 +108,7 @@ impl Pace {
         Self {
             wanted,
             small_commit: Duration::ZERO,
+            cost: Cost::NONE,
             limit: REST,
             late: 0,
         }
@@ -74,13 +128,20 @@ impl Pace {
         self.wanted.max(self.small_commit * COMMITS)
     }
 
-    /// The store wrote `verbs` verbs at once. Large batches say nothing about the disk, and slow
-    /// ones little: while the gateway is busy they wait for the processor. So this follows the
-    /// quick ones soon, and the slow ones hardly.
+    /// The store wrote `verbs` verbs at once.
     pub(super) fn committed(&mut self, verbs: usize, took: Duration) {
-        if verbs > LEAST as usize {
-            return;
+        let verbs = u32::try_from(verbs).unwrap_or(u32::MAX).max(1);
+        if verbs <= LEAST {
+            self.note_small(took);
         }
+        if verbs >= TELLING {
+            self.cost.note(verbs, took);
+        }
+    }
+
+    /// Large batches say nothing about the disk, and slow ones little: while the gateway is busy they
+    /// wait for the processor. So this follows the quick ones soon, and the slow ones hardly.
+    fn note_small(&mut self, took: Duration) {
         let known = self.small_commit;
         self.small_commit = if known.is_zero() {
             took
@@ -89,6 +150,13 @@ impl Pace {
         } else {
             known + (took - known) / 256
         };
+    }
+
+    /// Where the limit goes while it is not reached.
+    fn rest(&self) -> u32 {
+        let soon = self.target() + self.target() / 4;
+        let fits = self.cost.each().map(|each| soon.as_secs_f64() / each);
+        fits.map_or(REST, |fits| clamp(fits, LEAST_REST, REST))
     }
 
     /// Takes in what was seen in the last `span`.
@@ -101,6 +169,7 @@ impl Pace {
         let reached = u64::from(seen.peak) * 5 >= u64::from(self.limit) * 3;
         let slow = seen.mean() > target || seen.lag > target / 2;
         self.late = if reached && slow { self.late + 1 } else { 0 };
+        let rest = self.rest();
         self.limit = match (reached, slow) {
             (true, true) if self.late == 1 => self.limit,
             (true, true) => {
@@ -108,8 +177,8 @@ impl Pace {
                 clamp(fits, self.limit / 2, self.limit)
             }
             (true, false) => (self.limit + self.limit / 8).min(MOST),
-            (false, _) if self.limit < REST => self.limit + (REST - self.limit).div_ceil(8),
-            (false, _) => self.limit - (self.limit - REST).div_ceil(8),
+            (false, _) if self.limit < rest => self.limit + (rest - self.limit).div_ceil(8),
+            (false, _) => self.limit - (self.limit - rest).div_ceil(8),
         };
     }
 }

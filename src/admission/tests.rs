@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::books::{BYTES, DRAINS, READS, READS_WHILE_BUSY};
-use super::pace::{LEAST, MOST, Pace, REST, Seen};
+use super::pace::{LEAST, LEAST_REST, MOST, Pace, REST, Seen};
 use super::*;
 use crate::clock::TestClock;
 use crate::protocol::Timestamp;
@@ -336,6 +336,31 @@ fn a_slow_disk_is_given_the_time_it_needs() {
     assert_eq!(pace.target(), 10 * MILLI, "quick ones are believed");
 }
 
+#[test]
+fn at_rest_as_many_are_let_in_as_are_written_soon() {
+    let mut pace = Pace::new(10 * MILLI);
+    let mut rest = |verbs: [usize; 2], each: Duration| {
+        for number in 0..400 {
+            let verbs = verbs[number % 2];
+            let more = each * u32::try_from(verbs).unwrap();
+            pace.committed(verbs, 2 * MILLI + more);
+        }
+        (0..60).for_each(|_| pace.look(&Seen::default(), SPAN));
+        pace.limit()
+    };
+    let micros = Duration::from_micros;
+    assert_eq!(rest([1, 15], micros(100)), REST, "too few to tell");
+    let dear = rest([70, 130], micros(50));
+    assert!((245..=255).contains(&dear), "50 us each, 12.5 ms: {dear}");
+    assert_eq!(rest([70, 130], 5 * MILLI), LEAST_REST);
+    assert_eq!(rest([70, 130], micros(1)), REST, "cheap again");
+    let alike = rest([100, 100], micros(40));
+    assert!(
+        (205..=210).contains(&alike),
+        "60 us with what a commit takes: {alike}"
+    );
+}
+
 /// A store that writes what waits in batches: some time for each batch, and some for each message.
 struct Model {
     bench: Bench,
@@ -423,14 +448,19 @@ impl Model {
     /// The p99 and the messages a second of a run, after the limit has settled.
     fn measure(&mut self, rate: f64) -> (Duration, f64) {
         self.run(rate, Duration::from_secs(2));
-        (self.took, self.shed) = (Vec::new(), 0);
-        self.run(rate, Duration::from_secs(2));
-        self.took.sort_unstable();
-        let p99 = self.took[self.took.len() * 99 / 100];
+        let p99 = self.p99(rate, Duration::from_secs(2));
         (
             p99,
             f64::from(u32::try_from(self.took.len()).unwrap()) / 2.0,
         )
+    }
+
+    /// The p99 of a run, from its first moment.
+    fn p99(&mut self, rate: f64, time: Duration) -> Duration {
+        (self.took, self.shed) = (Vec::new(), 0);
+        self.run(rate, time);
+        self.took.sort_unstable();
+        self.took[self.took.len() * 99 / 100]
     }
 }
 
@@ -442,6 +472,8 @@ fn at_three_times_what_can_be_written_the_accepted_wait_little_longer() {
         let capacity = model.capacity();
         let (half, _) = model.measure(capacity / 2.0);
         assert_eq!(model.shed, 0, "at half load nothing is shed");
+        let first = model.p99(capacity * 3.0, Duration::from_secs(8));
+        assert!(first <= half * 3, "{each_batch}: {first:?} after {half:?}");
         let (flood, written) = model.measure(capacity * 3.0);
         assert!(flood <= half * 3, "{each_batch}: {flood:?} after {half:?}");
         assert!(

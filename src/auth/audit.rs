@@ -55,7 +55,7 @@ pub enum Outcome {
 pub struct Event {
     /// What, such as `agent.key.revoke`.
     pub event: String,
-    /// Who: `admin-key`, `staff:NAME`, `agent:ADDRESS`, `gateway`, `anonymous`.
+    /// Who: `admin-key`, `staff:NAME`, `agent:ADDRESS`, `gateway`, `command-line`, `anonymous`.
     pub actor: String,
     /// On what: an address, a key's id, a domain.
     pub subject: String,

@@ -6,12 +6,14 @@
 //! - ARC counts only where the last to seal is one of the trusted forwarders, and only for what DMARC
 //!   says no to.
 //! - What the DNS leaves open is `temporary`: neither yes nor no.
-//! - A mail is hostile: few signatures are looked at, few mails at a time, and for so long only.
+//! - A mail is hostile: few signatures are looked at, few mails at a time, and for so long only. What a
+//!   large one is hashed to is found out where nothing else waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hickory_resolver::TokioResolver;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -20,7 +22,9 @@ use mail_auth::{
     AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator,
     SpfOutput, SpfResult,
 };
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::envelope::{Verification, VerificationResult};
@@ -30,6 +34,10 @@ use crate::protocol::Domain;
 const LONGEST: Duration = Duration::from_secs(20);
 /// Mails at a time; the others wait.
 const AT_ONCE: usize = 32;
+/// Mails from this size on are hashed on a thread of their own.
+const LARGE: usize = 256 * 1024;
+/// So many of those at a time.
+const HASHED_AT_ONCE: usize = 2;
 /// Signatures that are looked at.
 const SIGNATURES: usize = 8;
 /// Header fields that one signature may name.
@@ -46,20 +54,21 @@ pub struct MailCheck {
     host: Arc<str>,
     forwarders: Arc<[Domain]>,
     places: Arc<Semaphore>,
+    hashing: Arc<Semaphore>,
     clock: Clock,
 }
 
 /// A mail as it came in.
-#[derive(Debug, Clone, Copy)]
-pub struct MailSent<'a> {
+#[derive(Debug, Clone)]
+pub struct MailSent {
     /// From where.
     pub remote: IpAddr,
     /// How the client named itself.
-    pub hello: &'a str,
+    pub hello: String,
     /// Where reports go; empty for none.
-    pub reverse_path: &'a str,
+    pub reverse_path: String,
     /// The mail.
-    pub raw: &'a [u8],
+    pub raw: Bytes,
 }
 
 /// What was found out about the sender of a mail.
@@ -180,31 +189,57 @@ impl MailCheck {
             host: host.into(),
             forwarders: forwarders.into(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
             clock,
         }
     }
 
     /// Finds out about the sender of a mail. It takes 20 s at most; then the answer is `Temporary`.
-    pub async fn check(&self, sent: MailSent<'_>) -> MailVerdict {
+    pub async fn check(&self, sent: MailSent) -> MailVerdict {
         let looked = async {
             let _place = self.places.acquire().await;
-            self.look(sent).await
+            match sent.raw.len() < LARGE {
+                true => Some(self.look(&sent, None).await),
+                false => self.look_apart(sent).await,
+            }
         };
-        let verdict = self.clock.within(LONGEST, looked).await;
+        let verdict = self.clock.within(LONGEST, looked).await.flatten();
         verdict.unwrap_or(MailVerdict::of(MailOutcome::Temporary))
     }
 
-    async fn look(&self, sent: MailSent<'_>) -> MailVerdict {
-        let Some(mut message) = AuthenticatedMessage::parse(sent.raw) else {
+    /// Looks at a large mail on a thread of its own, and leaves it when nobody waits any more.
+    async fn look_apart(&self, sent: MailSent) -> Option<MailVerdict> {
+        let (left, this, runtime) = (CancellationToken::new(), self.clone(), Handle::current());
+        let _leaves = left.clone().drop_guard();
+        // Not a task: it ends with the one that waits for it.
+        let looked = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = left.cancelled() => None,
+                    verdict = this.look(&sent, Some(&this.hashing)) => Some(verdict),
+                }
+            })
+        });
+        looked.await.ok().flatten()
+    }
+
+    async fn look(&self, sent: &MailSent, hashing: Option<&Semaphore>) -> MailVerdict {
+        let turn = match hashing {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        let Some(mut message) = AuthenticatedMessage::parse(&sent.raw) else {
             return MailVerdict::unknown();
         };
+        drop(turn);
         message
             .dkim_headers
             .retain(|signature| signature.header.h.len() <= FIELDS);
         message.dkim_headers.truncate(SIGNATURES);
-        let spf = self.spf(&sent).await;
+        let spf = self.spf(sent).await;
         let dkim = self.dns.verify_dkim(&message).await;
-        let path = domain_of(sent.reverse_path).unwrap_or(sent.hello);
+        let path = domain_of(&sent.reverse_path).unwrap_or(&sent.hello);
         let parameters = DmarcParameters::new(&message, &dkim, path, &spf);
         let dmarc = self.dns.verify_dmarc(parameters).await;
         let mut verdict = MailVerdict {
@@ -220,11 +255,12 @@ impl MailCheck {
         verdict
     }
 
-    async fn spf(&self, sent: &MailSent<'_>) -> SpfOutput {
+    async fn spf(&self, sent: &MailSent) -> SpfOutput {
         let remote = sent.remote.to_canonical();
-        let asked = match sent.reverse_path {
-            "" => SpfParameters::verify_ehlo(remote, sent.hello, &self.host),
-            path => SpfParameters::verify_mail_from(remote, sent.hello, &self.host, path),
+        let (hello, path) = (sent.hello.as_str(), sent.reverse_path.as_str());
+        let asked = match path {
+            "" => SpfParameters::verify_ehlo(remote, hello, &self.host),
+            path => SpfParameters::verify_mail_from(remote, hello, &self.host, path),
         };
         self.dns.verify_spf(asked).await
     }

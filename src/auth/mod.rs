@@ -3,6 +3,7 @@
 //! - An agent's API key is `ak_<id>_<secret>`: the id finds the row, the secret has 256 random
 //!   bits, the row holds only the SHA-256 of the whole key, and the comparison takes the same
 //!   time wherever the difference is. The key of one who runs the gateway is `sk_<id>_<secret>`.
+//! - Keys that came from Agentry have no public part; see [`imported_key`].
 //! - The admin key is read from a file at start.
 //! - A token stands for an API key for a short time ([`Tokens`]), or is another issuer's ([`Issuers`]).
 //! - Where nothing is shown, a client certificate may be an agent's ([`AgentCertificates`]).
@@ -12,9 +13,11 @@ mod activity;
 mod agent_certificates;
 pub mod audit;
 mod guesses;
+mod imported;
 mod issuers;
 mod jwt;
 mod key;
+mod key_ring;
 mod mail;
 mod masking;
 mod names;
@@ -32,10 +35,12 @@ use rustls_pki_types::CertificateDer;
 pub use activity::Activity;
 pub use agent_certificates::AgentCertificates;
 pub use guesses::Guesses;
+pub use imported::{imported_hash, imported_key};
 #[doc(hidden)]
 pub use issuers::fuzzing;
 pub use issuers::{Issuers, Keeper};
 pub use key::{IssuedKey, KeyKind, NamePattern, PatternFault};
+pub use key_ring::{KeyRing, RingKey};
 pub use mail::{MailCheck, MailOutcome, MailRequest, MailSent, MailVerdict, Wholeness};
 pub use masking::masked;
 pub use permission::{Access, Denial, Permission};
@@ -45,6 +50,7 @@ pub use tokens::{TOKEN_LIFE, Tokens};
 pub use verify::{SenderCheck, Whence};
 
 use crate::clock::Clock;
+use crate::config::Secret;
 use crate::envelope::{Principal, Role, Scopes};
 use crate::protocol::{Address, AgentName, Domain};
 use crate::store::{ApiKey, EnrolmentToken, Store, StoreError};
@@ -74,6 +80,7 @@ pub struct Authenticator {
     tokens: Option<Tokens>,
     issuers: Option<Issuers>,
     certificates: Option<AgentCertificates>,
+    salt: Option<Secret>,
 }
 
 impl Authenticator {
@@ -96,6 +103,7 @@ impl Authenticator {
             tokens: None,
             issuers: None,
             certificates: None,
+            salt: None,
         }
     }
 
@@ -147,7 +155,10 @@ impl Authenticator {
         if jwt::looks_like_one(credential) {
             return self.token(credential).await;
         }
-        self.staff(credential).await
+        match self.staff(credential).await? {
+            Presented::Invalid => self.imported(credential).await,
+            known => Ok(known),
+        }
     }
 
     /// Which of those who run the gateway shows this key.
@@ -190,7 +201,7 @@ impl Authenticator {
     pub async fn api_key(&self, credential: &str) -> Result<Option<Arc<ApiKey>>, StoreError> {
         match key::id_of(KeyKind::Agent, credential) {
             Some(id) => self.key(id, credential).await,
-            None => Ok(None),
+            None => self.imported_key(credential).await,
         }
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::tokens::PURPOSE as TOKEN_KEY;
 use crate::clock::Clock;
-use crate::store::{KeyMark, Sealer, Seals, Store, StoreError, WEBHOOK_HEADERS};
+use crate::store::{
+    KeyMark, KeyUse, PUSH_CREDENTIALS, Sealer, Seals, Store, StoreError, WEBHOOK_HEADERS,
+};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// Agents looked at in one step.
@@ -67,7 +68,12 @@ impl Resealer {
     pub async fn round(&self) -> Result<Resealed, StoreError> {
         let left = |seals: &Seals| self.older(seals);
         let mut waiting = left(&self.store.seals().await?);
-        let mut resealed = self.token_keys().await?;
+        let mut resealed = self.pushes().await?;
+        for of in KeyUse::ALL {
+            let keys = self.signing_keys(of).await?;
+            resealed.sealed += keys.sealed;
+            resealed.lost += keys.lost;
+        }
         waiting = waiting.saturating_sub(resealed.sealed);
         let mut after = 0;
         loop {
@@ -98,26 +104,50 @@ impl Resealer {
 
     /// Values that are sealed with another key than the present one.
     fn older(&self, seals: &Seals) -> u64 {
-        let both = seals.headers.iter().chain(&seals.token_keys);
-        both.filter(|(mark, _)| **mark != self.sealer.mark())
+        let all = seals.headers.iter().chain(&seals.signing_keys);
+        let all = all.chain(&seals.pushes);
+        all.filter(|(mark, _)| **mark != self.sealer.mark())
             .map(|(_, count)| count)
             .sum()
     }
 
-    async fn token_keys(&self) -> Result<Resealed, StoreError> {
+    async fn signing_keys(&self, of: KeyUse) -> Result<Resealed, StoreError> {
         let mut resealed = Resealed::default();
         let mut values = Vec::new();
-        for key in self.store.token_keys(self.clock.now()).await? {
-            match self.sealer.reseal(TOKEN_KEY, &key.sealed) {
+        for key in self.store.signing_keys(of, self.clock.now()).await? {
+            match self.sealer.reseal(of.purpose(), &key.sealed) {
                 Ok(None) => {}
                 Ok(Some(new)) => values.push((key.id, key.sealed, new)),
                 Err(_) => resealed.lost += 1,
             }
         }
         if !values.is_empty() {
-            resealed.sealed = self.store.reseal_token_keys(values).await?;
+            resealed.sealed = self.store.reseal_signing_keys(of, values).await?;
         }
         Ok(resealed)
+    }
+
+    async fn pushes(&self) -> Result<Resealed, StoreError> {
+        let mut resealed = Resealed::default();
+        let mut after = (String::new(), String::new());
+        loop {
+            let found = self.store.sealed_pushes((&after.0, &after.1), STEP).await?;
+            let Some(last) = found.last() else {
+                return Ok(resealed);
+            };
+            after = (last.task.clone(), last.id.clone());
+            let mut values = Vec::new();
+            for push in found {
+                match self.sealer.reseal(PUSH_CREDENTIALS, &push.sealed) {
+                    Ok(None) => {}
+                    Ok(Some(new)) => values.push((push, new)),
+                    Err(_) => resealed.lost += 1,
+                }
+            }
+            if !values.is_empty() {
+                resealed.sealed += self.store.reseal_pushes(values).await?;
+            }
+        }
     }
 
     /// One step: the agents after a number. Answers the last one's number too.

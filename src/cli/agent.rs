@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+mod a2a;
 mod keys;
 mod shared;
 
@@ -111,8 +112,14 @@ enum What {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Mode {
+    /// It reads its inbox
     Pull,
+    /// Its webhook is called
     Push,
+    /// It is an A2A agent, which the gateway asks as an A2A client
+    A2a,
+    /// It stands for an agent of another domain
+    Peer,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -139,10 +146,11 @@ struct Settings {
     /// How mail reaches the agent
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// The webhook, for mode push; or a wss:// address that the gateway dials
-    #[arg(long, value_name = "URL")]
+    /// The webhook, or a wss:// address that the gateway dials, for mode push; the A2A agent, for mode a2a;
+    /// an address such as bob@b.example, for mode peer
+    #[arg(long, value_name = "URL|ADDRESS")]
     target: Option<String>,
-    /// A header for the webhook, such as "Authorization: Bearer …"; may be repeated
+    /// A header for the webhook or the A2A agent, such as "Authorization: Bearer …"; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// A schema it takes, with *; may be repeated
@@ -157,6 +165,9 @@ struct Settings {
     /// A sentence for people
     #[arg(long)]
     description: Option<String>,
+    /// What people call it, as in the mail they get from it; empty takes the name away
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
     /// Show it in discovery, or not
     #[arg(long, value_name = "true|false")]
     listed: Option<bool>,
@@ -171,12 +182,15 @@ struct Settings {
     order: Option<SessionOrder>,
     #[command(flatten)]
     shared: shared::Shared,
+    #[command(flatten)]
+    a2a: a2a::A2a,
 }
 
 impl Settings {
     fn members(self) -> Result<Map<String, Value>> {
         let mut members = Map::new();
         self.shared.add_to(&mut members);
+        self.a2a.add_to(&mut members);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 members.insert(name.to_owned(), value);
@@ -199,6 +213,7 @@ impl Settings {
         );
         set("role", self.role.map(Value::from));
         set("description", self.description.map(Value::from));
+        set("display_name", self.display_name.map(Value::from));
         set("listed", self.listed.map(Value::from));
         set(
             "replies",

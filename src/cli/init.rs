@@ -1,7 +1,7 @@
 //! `amtpd init`: a folder to start from, and what to publish.
 //!
 //! Nothing that exists is overwritten: if one of its files is there, no file is written at all.
-//! Keys are readable by their owner only.
+//! Keys are readable by their owner only, and by the group that `--group` names.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use self::group::Group;
 use super::key::generate::p256;
 use super::key::records::of_new;
 use super::show;
@@ -26,12 +27,15 @@ use crate::protocol::advertisement::DEFAULT_MAX_SIZE;
 use crate::protocol::{Domain, GatewayUrl, Selector, Signer};
 
 pub(super) mod certificate;
+mod group;
 #[cfg(test)]
 mod tests;
 
 const ADMIN_PORT: u16 = 8444;
 const SIGNING_KEY: &str = "signing.key";
 const SELECTOR: &str = "k1";
+/// The mode of keys, unless a group may read them.
+const SECRET: u32 = 0o600;
 
 /// Write a configuration with fresh keys, and print the DNS records to publish
 #[derive(Debug, Args)]
@@ -45,6 +49,12 @@ pub(super) struct InitCommand {
     /// The folder to write into
     #[arg(long, value_name = "DIR", default_value = "amtpd-config")]
     dir: PathBuf,
+    /// The folder of the database; it must be there [default: data in the folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The group that may read the keys, by name or number: that of the service
+    #[arg(long, value_name = "GROUP")]
+    group: Option<Group>,
     /// Make a certificate for trying out; clients must be told to believe it
     #[arg(long)]
     self_signed: bool,
@@ -70,8 +80,30 @@ impl InitCommand {
     pub(super) fn run(self) -> Result<()> {
         let folder = std::path::absolute(&self.dir)?;
         let drafts = self.drafts(&folder, &Clock::system())?;
-        write(&folder, &drafts)?;
+        self.write(&folder, &drafts)?;
         show(&self.next_steps(&drafts))
+    }
+
+    fn write(&self, folder: &Path, drafts: &[Draft]) -> Result<()> {
+        check_free(folder, drafts)?;
+        make(folder, 0o755)?;
+        make(&folder.join("tls"), 0o700)?;
+        if self.data_dir.is_none() {
+            make(&folder.join("data"), 0o700)?;
+        }
+        make(&folder.join("policies"), 0o755)?;
+        make(&folder.join("schemas"), 0o755)?;
+        for draft in drafts {
+            write(&folder.join(draft.name), draft)?;
+        }
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        group.let_into(&folder.join("tls"))?;
+        drafts
+            .iter()
+            .filter(|draft| draft.mode == SECRET)
+            .try_for_each(|draft| group.let_read(&folder.join(draft.name)))
     }
 
     fn drafts(&self, folder: &Path, clock: &Clock) -> Result<Vec<Draft>> {
@@ -83,17 +115,17 @@ impl InitCommand {
             },
             Draft {
                 name: "admin.key",
-                mode: 0o600,
+                mode: SECRET,
                 text: IssuedKey::generate(KeyKind::Admin).secret + "\n",
             },
             Draft {
                 name: "secrets.key",
-                mode: 0o600,
+                mode: SECRET,
                 text: fresh_sealing_key() + "\n",
             },
             Draft {
                 name: SIGNING_KEY,
-                mode: 0o600,
+                mode: SECRET,
                 text: p256()?,
             },
             Draft {
@@ -116,7 +148,7 @@ impl InitCommand {
             });
             drafts.push(Draft {
                 name: "tls/key.pem",
-                mode: 0o600,
+                mode: SECRET,
                 text: pair.key,
             });
         }
@@ -124,7 +156,11 @@ impl InitCommand {
     }
 
     fn configuration(&self, folder: &Path) -> Result<String> {
-        let database = folder.join("data/amtpd.db");
+        let database = match &self.data_dir {
+            Some(data) => std::path::absolute(data)?,
+            None => folder.join("data"),
+        };
+        let database = database.join("amtpd.db");
         let database = database
             .to_str()
             .context("the folder's name is not UTF-8; name another with --dir")?;
@@ -249,7 +285,7 @@ pub(super) fn quoted(path: &Path) -> String {
 }
 
 /// Where a client on this machine reaches a listener.
-fn loopback_of(listener: SocketAddr) -> std::net::IpAddr {
+pub(super) fn loopback_of(listener: SocketAddr) -> std::net::IpAddr {
     match listener {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -270,7 +306,7 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn write(folder: &Path, drafts: &[Draft]) -> Result<()> {
+fn check_free(folder: &Path, drafts: &[Draft]) -> Result<()> {
     for draft in drafts {
         let path = folder.join(draft.name);
         if path.symlink_metadata().is_ok() {
@@ -280,21 +316,16 @@ fn write(folder: &Path, drafts: &[Draft]) -> Result<()> {
             );
         }
     }
-    make(folder, 0o755)?;
-    make(&folder.join("tls"), 0o700)?;
-    make(&folder.join("data"), 0o700)?;
-    make(&folder.join("policies"), 0o755)?;
-    make(&folder.join("schemas"), 0o755)?;
-    for draft in drafts {
-        let path = folder.join(draft.name);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(draft.mode);
-        let written = options
-            .open(&path)
-            .and_then(|mut file| file.write_all(draft.text.as_bytes()));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
-    }
     Ok(())
+}
+
+fn write(path: &Path, draft: &Draft) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(draft.mode);
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(draft.text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn make(folder: &Path, mode: u32) -> Result<()> {

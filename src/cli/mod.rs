@@ -31,9 +31,12 @@ mod config_reference;
 mod database;
 mod dead_letter;
 mod doctor;
+mod health;
+mod import;
 mod init;
 mod key;
 mod mail;
+mod man;
 mod message;
 mod policy;
 mod queue;
@@ -68,6 +71,7 @@ enum Command {
     Init(init::InitCommand),
     Check(check::CheckCommand),
     Doctor(Box<doctor::DoctorCommand>),
+    Health(health::HealthCommand),
     Agent(agent::AgentCommand),
     Staff(staff::StaffCommand),
     Topic(topic::TopicCommand),
@@ -87,8 +91,10 @@ enum Command {
     Migrate(database::MigrateCommand),
     Backup(database::BackupCommand),
     Restore(database::RestoreCommand),
+    Import(import::ImportCommand),
     Version(version::VersionCommand),
     Completions(completions::CompletionsCommand),
+    Man(man::ManCommand),
     #[command(hide = true)]
     ConfigReference(config_reference::ConfigReferenceCommand),
     #[command(hide = true)]
@@ -103,6 +109,7 @@ impl Command {
             Self::Init(command) => command.run(),
             Self::Check(command) => wait_for(command.run()),
             Self::Doctor(command) => wait_for(command.run()),
+            Self::Health(command) => wait_for(command.run()),
             Self::Agent(command) => wait_for(command.run()),
             Self::Staff(command) => wait_for(command.run()),
             Self::Topic(command) => wait_for(command.run()),
@@ -122,8 +129,10 @@ impl Command {
             Self::Migrate(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
             Self::Restore(command) => wait_for(command.run()),
+            Self::Import(command) => wait_for(command.run()),
             Self::Version(command) => command.run(),
             Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
             Self::ConfigReference(command) => command.run(),
             Self::ConfigSchema(command) => command.run(),
         }

@@ -7,6 +7,7 @@
 //! - Then everything runs until a signal; with `--once` it ends at once, with exit code 0 only if
 //!   every step was confirmed.
 
+mod a2a;
 mod agents;
 mod authority;
 mod dns;
@@ -224,6 +225,9 @@ impl Federation {
         let door = here(self.ports.webhook);
         let target = format!("http://{door}{}", webhook::PATH);
         let (bob, secret) = registry.push(beta, "bob", &target).await?;
+        registry
+            .stand_in(alpha, a2a::STAND_IN, &bob.address)
+            .await?;
         let cast = Arc::new(Cast {
             alpha: alpha.clone(),
             beta: beta.clone(),

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use super::document::{Node, Shape};
 use super::reading::Reading;
 
+mod a2a;
 mod facts;
 mod files;
 mod issuers;
@@ -15,6 +16,8 @@ mod mail;
 mod names;
 mod schemas;
 
+pub(super) use a2a::{A2aVersion, CardForm};
+pub use a2a::{AssumedVersion, LegacyCard};
 pub(super) use facts::{
     Bytes, Count, Format, Level, Pace, Paces, Path, Period, Space, Switch, Tries,
 };

@@ -15,7 +15,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+mod a2a;
+mod a2a_client;
 mod admin;
+mod agentry;
 mod alerts;
 mod bridge;
 mod database;
@@ -56,7 +59,10 @@ mod unknown;
 #[cfg(test)]
 mod tests;
 
+pub use a2a::A2a;
+pub use a2a_client::A2aClient;
 pub use admin::Admin;
+pub use agentry::AgentryKeys;
 pub use alerts::Alerts;
 pub use bridge::{Bridge, Bridging, Dkim, Smarthost};
 pub use database::{Database, PostgresUrl};
@@ -67,8 +73,8 @@ pub use fault::{ConfigFaults, Fault, Place};
 pub use features::Features;
 pub use issuers::Issuer;
 pub use kind::{
-    DeliveryPath, LogFormat, MailFace, MailServer, MailTls, RegistryEntry, SmarthostTls,
-    UnknownSchemas,
+    AssumedVersion, DeliveryPath, LegacyCard, LogFormat, MailFace, MailServer, MailTls,
+    RegistryEntry, SmarthostTls, UnknownSchemas,
 };
 pub use limits::Limits;
 pub use listen::Listen;
@@ -103,7 +109,7 @@ use reading::Reading;
 use section::Section;
 
 /// Every section, in the order of the reference page; the top level first.
-const SECTIONS: [&Section; 29] = [
+const SECTIONS: [&Section; 32] = [
     &Names::TABLE,
     &Listen::TABLE,
     &Tls::TABLE,
@@ -116,6 +122,7 @@ const SECTIONS: [&Section; 29] = [
     &Secrets::TABLE,
     &Signing::TABLE,
     &Admin::TABLE,
+    &AgentryKeys::TABLE,
     &issuers::AUTH,
     &issuers::TABLE,
     &Issuer::TABLE,
@@ -123,10 +130,12 @@ const SECTIONS: [&Section; 29] = [
     &Schemas::TABLE,
     &Delivery::TABLE,
     &Retry::TABLE,
+    &A2aClient::TABLE,
     &Bridge::TABLE,
     &Smarthost::TABLE,
     &Dkim::TABLE,
     &Live::TABLE,
+    &a2a::Keys::TABLE,
     &Limits::TABLE,
     &Smtp::TABLE,
     &Retention::TABLE,
@@ -166,6 +175,8 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// How keys that came from Agentry are known.
+    pub agentry: Option<AgentryKeys>,
     /// Whose tokens are believed beside our own.
     pub issuers: BTreeMap<Domain, Issuer>,
     /// What may pass; without it the usual policy holds.
@@ -174,10 +185,14 @@ pub struct Config {
     pub schemas: Schemas,
     /// How messages get to their recipients.
     pub delivery: Delivery,
+    /// How A2A agents of others are asked.
+    pub a2a_client: A2aClient,
     /// Mail to people.
     pub bridge: Option<Bridging>,
     /// Connections over which agents are sent their mail.
     pub live: Live,
+    /// Agents as A2A servers; off without it.
+    pub a2a: Option<A2a>,
     /// How much of everything.
     pub limits: Limits,
     /// How mail is taken.
@@ -231,12 +246,15 @@ impl Config {
         let secrets = reading.maybe(&Secrets::TABLE, Secrets::read);
         let signing = reading.maybe(&Signing::TABLE, Signing::read);
         let admin = Admin::read(reading);
+        let agentry = reading.maybe(&AgentryKeys::TABLE, AgentryKeys::read);
         let issuers = issuers::read(reading);
         let policies = reading.maybe(&Policies::TABLE, Policies::read);
         let schemas = Schemas::read(reading);
         let delivery = Delivery::read(reading);
+        let a2a_client = A2aClient::read(reading);
         let bridge = bridge::read(reading);
         let live = Live::read(reading);
+        let a2a = a2a::read(reading);
         let limits = Limits::read(reading);
         let smtp = Smtp::read(reading);
         let retention = Retention::read(reading);
@@ -246,15 +264,7 @@ impl Config {
         if let Some(listen) = &listen {
             check_listeners(listen, reading);
         }
-        if let Some(tls) = &tls {
-            tls.check(reading);
-        }
-        if let Some(delivery) = &delivery {
-            delivery.retry.check(reading);
-        }
-        if let Some(Some(signing)) = &signing {
-            signing.check(reading);
-        }
+        check_sections((tls.as_ref(), delivery.as_ref(), signing.as_ref()), reading);
         let names = names?;
         check_domains(&names.domains, reading);
         if let Some(Some(bridge)) = &bridge {
@@ -271,6 +281,10 @@ impl Config {
             reading.fault_of(&format!("peers.{domain}"), text.to_owned());
         }
         let mut agent = |key, agent| resolve(agent, key, &names.domains, reading);
+        let a2a = a2a?.map(|keys| {
+            let default_agent = agent("a2a.default_agent", keys.default_agent.clone());
+            keys.with(default_agent)
+        });
         Some(Self {
             postmaster: agent("postmaster", names.postmaster),
             abuse: agent("abuse", names.abuse),
@@ -286,12 +300,15 @@ impl Config {
             secrets: secrets?,
             signing: signing?,
             admin: admin?,
+            agentry: agentry?,
             issuers: issuers?,
             policies: policies?,
             schemas: schemas?,
             delivery: delivery?,
+            a2a_client: a2a_client?,
             bridge: bridge?,
             live: live?,
+            a2a,
             limits: limits?,
             smtp: smtp?,
             retention: retention?,
@@ -339,6 +356,22 @@ fn resolve(
         return None;
     }
     Some(address)
+}
+
+/// What does not fit together within a section.
+fn check_sections(
+    (tls, delivery, signing): (Option<&Tls>, Option<&Delivery>, Option<&Option<Signing>>),
+    reading: &mut Reading<'_>,
+) {
+    if let Some(tls) = tls {
+        tls.check(reading);
+    }
+    if let Some(delivery) = delivery {
+        delivery.retry.check(reading);
+    }
+    if let Some(Some(signing)) = signing {
+        signing.check(reading);
+    }
 }
 
 fn check_listeners(listen: &Listen, reading: &mut Reading<'_>) {

@@ -23,6 +23,9 @@ section! {
         schemas: Vec<IpNet> as List<Network> = "[]",
         /// Ranges that issuers of tokens, and their keys, may be in.
         oidc: Vec<IpNet> as List<Network> = "[]",
+        /// Ranges that A2A agents of others, and receivers of push notifications, may be in. Clients name the
+        /// receivers: keep it small.
+        a2a: Vec<IpNet> as List<Network> = "[]",
         /// Ranges that mail servers may be in: mail exchanges, the smarthost, the next hop.
         smtp: Vec<IpNet> as List<Network> = "[]",
     }

@@ -31,6 +31,10 @@ impl Config {
     #[must_use]
     pub fn advertisement(&self) -> Advertisement {
         let max_size = u64::try_from(self.limits.message_size).unwrap_or(u64::MAX);
-        advertisement(self.gateway_url.clone(), max_size)
+        let mut advertisement = advertisement(self.gateway_url.clone(), max_size);
+        if self.a2a.is_some() {
+            advertisement.features.push("a2a".to_owned());
+        }
+        advertisement
     }
 }

@@ -11,7 +11,7 @@ const TEN_YEARS: u64 = 3_650 * 86_400 * SECOND;
 section! {
     /// How long what is over is kept.
     pub struct Retention = "retention" {
-        /// How long a message can be shown after its last delivery was settled.
+        /// How long a message can be shown after its last delivery was settled, and a task after it ended.
         settled: Duration as Period<SECOND, TEN_YEARS> = "7d",
         /// How long a message stays in the database after its reader acknowledged it.
         acknowledged: Duration as Period<SECOND, TEN_YEARS> = "1d",

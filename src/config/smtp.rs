@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::kind::{Bytes, Count, DomainName, List, Optional, Period, Switch};
+use super::kind::{Bytes, Count, DomainName, List, Optional, Pace, Period, Switch};
 use super::section::section;
+use super::units::Rate;
 use crate::protocol::Domain;
 
 const KIB: u64 = 1 << 10;
@@ -25,6 +26,12 @@ section! {
         connections: usize as Count<1, 100_000> = "256",
         /// The most connections at a time from one address; the addresses of an IPv6 /64 network count as one.
         connections_per_address: usize as Count<1, 100_000> = "16",
+        /// How often one address may connect (IPv6: one /64 network), and so often at once. Who stands in
+        /// `listen.trusted_proxies` is not counted, here and in `message_rate`.
+        connection_rate: Rate as Pace = "120/m",
+        /// How many mails one address may bring, and so many at once; recipients that nobody knows count too. Who
+        /// brings more is asked to come again (`450 4.7.1`).
+        message_rate: Rate as Pace = "600/m",
         /// How much memory the mails take that are coming in, all together, at least two of the largest. While
         /// there is no room large mail is asked to come again.
         memory: usize as Bytes<MIB, { 65_536 * MIB }> = "256MiB",

@@ -8,6 +8,8 @@ use super::reference::prose;
 use super::section::{Key, Section};
 
 const WIDTH: usize = 96;
+/// Sections without required keys that turn something on by standing there.
+const SWITCHES: [&str; 1] = ["a2a"];
 
 /// A commented file in which these keys are set, each given as its path (`listen.https`) with its
 /// value as YAML.
@@ -44,7 +46,8 @@ fn write_section(file: &mut String, section: &Section, given: &[(&str, String)])
         .iter()
         .any(|key| value(given, section, key).is_some());
     // A section with required keys is on as soon as it stands there; a domain is only an example.
-    let off = if (needs || section.map().is_some()) && !set {
+    let is_switch = SWITCHES.contains(&section.name);
+    let off = if (needs || is_switch || section.map().is_some()) && !set {
         "#"
     } else {
         ""

@@ -154,6 +154,15 @@ impl MtaSts {
         self.find_by(domain, |domain| self.fetch(domain)).await
     }
 
+    /// Knows the policy of a domain for an hour, as if it had been fetched.
+    #[cfg(test)]
+    pub(crate) async fn remember(&self, domain: &Domain, text: &str) {
+        let known = self
+            .find_by(domain, |_| async { Some(text.to_owned()) })
+            .await;
+        assert!(known.is_some(), "it is announced, and a policy");
+    }
+
     async fn find_by<F: Future<Output = Option<String>>>(
         &self,
         domain: &Domain,

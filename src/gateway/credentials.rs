@@ -47,10 +47,11 @@ impl Credentials {
         let admin_keys = [config.admin.key.reveal()];
         let (store_, clock_) = (store.clone(), clock.clone());
         let auth = Authenticator::new(store_, clock_, activity.clone(), admin_keys);
+        let salt = config.agentry.as_ref().map(|it| it.key_salt.clone());
         let limits = &config.limits;
         let usual = (&limits.sender_rate, &limits.domain_rate);
         Self {
-            auth: auth.with_tokens(tokens),
+            auth: auth.with_tokens(tokens).with_salt(salt),
             audit,
             guesses: Guesses::new(clock.clone()),
             rates: SenderRates::new(usual, &limits.tiers, clock.clone()),

@@ -78,6 +78,8 @@ fn options(config: &Config) -> MailListenerOptions {
         },
         connections: smtp.connections,
         per_client: smtp.connections_per_address,
+        connection_rate: (smtp.connection_rate.count, smtp.connection_rate.period),
+        message_rate: (smtp.message_rate.count, smtp.message_rate.period),
         memory: smtp.memory,
         greeting_delay: smtp.greeting_delay,
         handshake: limits.handshake_timeout,

@@ -22,11 +22,13 @@ use crate::tls::ClientChains;
 use crate::topics::Topics;
 use crate::transport::webhook::WebhookTransport;
 use crate::transport::{
-    GroupTransport, PeerOptions, PeerSettings, PeerTools, PeerTransport, Signing,
+    A2aTransport, GroupTransport, LocalTransport, PeerOptions, PeerSettings, PeerTools,
+    PeerTransport, Signing,
 };
 
 use super::StartError;
 use super::bridge::BridgeWay;
+use super::calls::A2aWay;
 
 /// What connections to others are made of.
 pub(super) struct Outgoing {
@@ -38,6 +40,8 @@ pub(super) struct Outgoing {
     signing: Option<Signing>,
     pub(super) schemas: GuardedClient,
     oidc: GuardedClient,
+    /// For A2A agents of others, and for receivers that A2A clients name.
+    pub(super) a2a: A2aWay,
     bridge: Option<BridgeWay>,
 }
 
@@ -73,6 +77,8 @@ impl Outgoing {
         let schemas = making.client(allowed, None, None, Kind::Schemas)?;
         let allowed = AddressFilter::allowing(&config.net.allow.oidc);
         let oidc = making.client(allowed, None, None, Kind::Oidc)?;
+        let allowed = AddressFilter::allowing(&config.net.allow.a2a);
+        let a2a = making.client(allowed, None, None, Kind::A2a)?;
         let bridge = match &config.bridge {
             Some(bridging) => {
                 let allowed = AddressFilter::allowing(&config.net.allow.smtp);
@@ -97,6 +103,7 @@ impl Outgoing {
             }),
             schemas,
             oidc,
+            a2a: A2aWay::new(config, a2a),
         })
     }
 
@@ -162,13 +169,15 @@ impl Outgoing {
             let discovery = self.discovery.clone();
             Arc::new(way.transport((store, clock), discovery, sealer))
         });
+        let a2a = A2aTransport::new(store.clone(), self.a2a(sealer.clone(), clock));
         let webhook =
             WebhookTransport::new(store.clone(), self.webhooks.clone(), sealer, clock.clone());
         let members = (webhook.clone(), standings.clone());
+        let local = LocalTransport::new(store.clone(), webhook, a2a, clock.clone());
         let group = GroupTransport::new(store.clone(), members.0, members.1, clock.clone());
         Transports {
             peer: Arc::new(peer),
-            webhook: Arc::new(webhook),
+            webhook: Arc::new(local),
             list: Arc::new(Expansion::new(topics.clone())),
             group: Arc::new(group),
             mail,
@@ -195,6 +204,7 @@ enum Kind {
     Socket,
     Schemas,
     Oidc,
+    A2a,
     MailPolicies,
 }
 
@@ -243,6 +253,7 @@ impl Making<'_> {
             Kind::Socket => (TlsVersions::From12, Plain::Refused, None, "websocket"),
             Kind::Schemas => (TlsVersions::From12, Plain::Refused, None, "schemas"),
             Kind::Oidc => (TlsVersions::From12, Plain::Refused, None, "oidc"),
+            Kind::A2a => (TlsVersions::From12, Plain::Inside, None, "a2a"),
             Kind::MailPolicies => (TlsVersions::From12, Plain::Refused, None, "mta-sts"),
         };
         let options = GuardOptions {

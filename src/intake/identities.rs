@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::recipients::leads_through;
 use crate::clock::Clock;
 use crate::envelope::Envelope;
 use crate::protocol::{Address, Domain};
@@ -30,25 +31,36 @@ impl<'a> Identities<'a> {
 
     /// All recipients of one foreign domain travel under one identity.
     pub(super) fn give(&mut self, mut plan: Plan, address: &Address) -> Plan {
+        // What answers it comes back by that.
+        if leads_through(&plan, address) {
+            let fresh = self.fresh(1);
+            if let Plan::Queue { wire, .. } = &mut plan {
+                *wire = Some(fresh);
+            }
+            return plan;
+        }
         if let Plan::Queue { party, wire, .. } = &mut plan
             && *party < 0
             && self.needed
         {
             let domain = address.domain();
             let recipients = self.envelope.message.recipients().iter();
-            let identity = self
-                .given
-                .entry(domain.clone())
-                .or_insert_with(|| WireIdentity {
-                    id: self.clock.mint_v7().into(),
-                    key: Uuid::new_v4().into(),
-                    recipients: u32::try_from(
-                        recipients.filter(|it| it.domain() == domain).count(),
-                    )
-                    .unwrap_or(u32::MAX),
-                });
-            *wire = Some(identity.clone());
+            let count = recipients.filter(|it| it.domain() == domain).count();
+            let identity = match self.given.get(domain) {
+                Some(identity) => identity.clone(),
+                None => self.fresh(u32::try_from(count).unwrap_or(u32::MAX)),
+            };
+            self.given.insert(domain.clone(), identity.clone());
+            *wire = Some(identity);
         }
         plan
+    }
+
+    fn fresh(&self, recipients: u32) -> WireIdentity {
+        WireIdentity {
+            id: self.clock.mint_v7().into(),
+            key: Uuid::new_v4().into(),
+            recipients,
+        }
     }
 }

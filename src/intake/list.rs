@@ -43,6 +43,7 @@ impl Intake {
             envelope,
             reserved: None,
             place: None,
+            succession: None,
             blobs: Vec::new(),
         };
         if leaves {
@@ -137,6 +138,7 @@ impl Intake {
             }],
             reserved: None,
             place: None,
+            succession: None,
             blobs: Vec::new(),
         };
         self.check_schema(&mut acceptance).await?;
@@ -156,6 +158,8 @@ impl Intake {
             request_id: envelope.request_id.clone(),
             addresses: vec![to.clone()],
             signing: super::Signing::Usual,
+            late: None,
+            telling: None,
             way: Way::Durable(self.store.begin_accept(acceptance).await?),
         })
     }

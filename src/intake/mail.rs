@@ -4,13 +4,13 @@
 //!   behind the mail is the domain of its sender. Any other mail becomes a message of the schema for
 //!   mail, and its files are kept for its recipients.
 //! - It goes to the recipients of the envelope, whoever else is named in it, and only to ours.
-//! - Reports to return paths of ours are notes on what they are about, never messages.
+//! - Reports to return paths of ours are notes on what they are about, never messages; they are taken
+//!   before anybody is asked about their sender ([`Intake::note_returns`]).
 //! - The same mail to the same recipients is the same message: its key follows from both, so that what
 //!   comes again after a lost answer does not arrive twice.
 //! - Nobody outside speaks for an agent of ours, and what comes back to where it began is refused.
 
 mod answers;
-mod refused;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -29,8 +29,11 @@ use crate::protocol::{
     Address, ErrorCode, GatewayUrl, IdempotencyKey, Limits, Message, MessageId, Profile, Timestamp,
 };
 use crate::store::{Acceptance, Plan, Sealer, part_id, raw_mail_id};
-use refused::Telling;
 
+pub use reports::Rest;
+
+/// Mails from this size on are hashed where nothing else waits.
+const LARGE: usize = 256 * 1024;
 /// A mail that passed more servers than this is in a loop.
 const MOST_SERVERS: usize = 100;
 
@@ -51,8 +54,9 @@ pub struct Posted {
     pub raw: Bytes,
     /// Where reports about it go; empty for none.
     pub reverse_path: String,
-    /// The recipients of the envelope; each [`Intake::admits`].
-    pub recipients: Vec<Address>,
+    /// Who gets it of the recipients of the envelope, each of which [`Intake::admits`]: what
+    /// [`Intake::note_returns`] left.
+    pub rest: Rest,
     /// What was found out about its sender.
     pub verdict: MailVerdict,
     /// Where it came from.
@@ -94,22 +98,19 @@ impl Intake {
         })
     }
 
-    /// Takes a mail. The answer comes when it is on disk; without a receipt it was notes only.
+    /// Takes a mail for its recipients, at least one. The answer comes when it is on disk.
     ///
     /// # Errors
     /// [`Refusal`]: nothing of it is stored but notes.
-    pub async fn accept_mail(&self, posted: Posted) -> Result<Option<Receipt>, Refusal> {
+    pub async fn accept_mail(&self, posted: Posted) -> Result<Receipt, Refusal> {
         if !self.space.has_room() || !self.store.is_present() {
             return Err(Refusal::no_room());
         }
         self.refuse_loops(&posted.mail)?;
-        let recipients = self.note_returns(&posted).await?;
-        if recipients.len() == posted.recipients.len() {
+        if posted.rest.paths == 0 {
             self.note_report(&posted).await?;
         }
-        if recipients.is_empty() {
-            return Ok(None);
-        }
+        let recipients = posted.rest.recipients.clone();
         let (envelope, files) = self.mail_envelope(&posted, &recipients).await?;
         let judging = self.judge(envelope, Some(&recipients));
         let mut acceptance = Box::pin(judging).await?;
@@ -123,7 +124,6 @@ impl Intake {
             acceptance.place = Some(admission.place(class(&acceptance.envelope), bytes, None)?);
         }
         acceptance.blobs = self.keep_files(&posted, &files, &acceptance).await?;
-        let telling = Telling::of(&acceptance);
         let taken = Taken {
             store: self.store.clone(),
             metrics: self.metrics.clone(),
@@ -134,11 +134,11 @@ impl Intake {
             request_id: posted.request_id,
             addresses: recipients,
             signing: super::Signing::Usual,
+            late: self.if_late(&acceptance),
+            telling: super::refused::Telling::of(self, &acceptance),
             way: Way::Durable(self.store.begin_accept(acceptance).await?),
         };
-        let receipt = taken.receipt().await?;
-        self.tell_refused(&receipt, telling).await;
-        Ok(Some(receipt))
+        taken.receipt().await
     }
 
     /// What is in a loop, or came back to where it began.
@@ -158,7 +158,7 @@ impl Intake {
         recipients: &[Address],
     ) -> Result<(Envelope, Vec<String>), Refusal> {
         let writer = writer(posted)?;
-        let key = key(posted, recipients);
+        let key = key(posted).await;
         let received_at = self.clock.now();
         let (message, files) = match self.original(posted, recipients) {
             Some(message) => (message, Vec::new()),
@@ -223,6 +223,11 @@ impl Intake {
         recipients: &[Address],
         (sender, key, received_at): (&Address, &IdempotencyKey, Timestamp),
     ) -> Result<(Message, Vec<String>), Refusal> {
+        // Texts only grow when they are written as JSON.
+        let limits = self.mail_limits();
+        if posted.mail.text_size() > limits.message_size {
+            return Err(Refusal::too_large(limits.message_size));
+        }
         let door = self.mail.as_ref();
         let door = door.ok_or_else(|| Refusal::new(ErrorCode::InternalError))?;
         let parts = &posted.mail.attachments;
@@ -244,6 +249,7 @@ impl Intake {
             .map(|(part, url)| FileReference { part, url })
             .collect();
         let in_reply_to = self.answered_by_mail(&posted.mail, sender).await?;
+        let in_reply_to = in_reply_to.or_else(|| posted.rest.answers.clone());
         let message_id: MessageId = self.clock.mint_v7().into();
         let raw = compose(
             &posted.mail,
@@ -258,7 +264,7 @@ impl Intake {
                 files: &files,
             },
         );
-        let message = Message::parse(Bytes::from(raw), Profile::Relay, &self.mail_limits())?;
+        let message = Message::parse(Bytes::from(raw), Profile::Relay, &limits)?;
         Ok((message, ids))
     }
 
@@ -331,22 +337,34 @@ fn writer(posted: &Posted) -> Result<Address, Refusal> {
 
 /// The key of a mail: the same for the same mail to the same recipients, whatever servers added on
 /// its way.
-fn key(posted: &Posted, recipients: &[Address]) -> IdempotencyKey {
+async fn key(posted: &Posted) -> IdempotencyKey {
+    let mut names: Vec<String> = posted.rest.recipients.iter().map(Address::key).collect();
+    names.sort_unstable();
+    names.push(posted.reverse_path.to_ascii_lowercase());
+    let (id, raw) = (posted.mail.message_id.clone(), posted.raw.clone());
+    if raw.len() < LARGE {
+        return key_of(&names, id.as_deref(), &raw);
+    }
+    let (kept, large) = (names.clone(), (id.clone(), raw.clone()));
+    // Not a task: it computes for a while and ends.
+    let made = move || key_of(&kept, large.0.as_deref(), &large.1);
+    let made = tokio::task::spawn_blocking(made).await;
+    made.unwrap_or_else(|_| key_of(&names, id.as_deref(), &raw))
+}
+
+fn key_of(names: &[String], id: Option<&str>, raw: &[u8]) -> IdempotencyKey {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut add = |part: &[u8]| {
         hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
     };
-    let mut names: Vec<String> = recipients.iter().map(Address::key).collect();
-    names.sort_unstable();
     names.iter().for_each(|name| add(name.as_bytes()));
-    add(posted.reverse_path.to_ascii_lowercase().as_bytes());
-    match &posted.mail.message_id {
+    match id {
         Some(id) => {
             add(id.as_bytes());
-            add(body(&posted.raw));
+            add(body(raw));
         }
-        None => add(&posted.raw),
+        None => add(raw),
     }
     let hex = hash.finish().as_ref()[..20]
         .iter()

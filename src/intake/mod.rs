@@ -8,9 +8,14 @@
 //! - A foreign sender reaches our agents only: no open relay.
 //! - What is wrong with one recipient is told of that recipient; the rest is accepted.
 
+mod arrival;
+mod asked;
 mod bounce;
+mod bridge;
+mod canceling;
 mod express;
 mod identities;
+mod late;
 mod list;
 mod made;
 mod mail;
@@ -18,7 +23,11 @@ mod making;
 mod receipt;
 mod recipients;
 mod refusal;
+mod refused;
 mod returned;
+mod taking;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::net::IpAddr;
@@ -29,15 +38,19 @@ use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
 use uuid::Uuid;
 
+pub use arrival::{Arrival, VERIFICATION};
+pub use asked::Asked;
+pub use canceling::Canceling;
 pub use express::{Claim, Express, Offer};
+pub use late::Late;
 pub use made::Made;
-pub use mail::{Admitted, MailDoor, Posted};
+pub use mail::{Admitted, MailDoor, Posted, Rest};
 pub use receipt::{Receipt, Received, Signing, Taken};
 pub use recipients::{LocalNames, People};
 pub use refusal::Refusal;
 pub use returned::{Heard, Returned};
 
-use crate::admission::{Admission, Class, Entry, Pressure};
+use crate::admission::{Admission, Class};
 use crate::auth::audit::Audit;
 use crate::auth::{Presented, SenderCheck, SenderRates, Whence};
 use crate::clock::Clock;
@@ -51,32 +64,11 @@ use crate::schema::Schemas;
 use crate::store::{Acceptance, Plan, Planned, Space, Store};
 use crate::telemetry::Metrics;
 use identities::Identities;
-use receipt::Way;
 
 /// A submission may be this much smaller than the limit: ids and a signature will be added.
 const SUBMISSION_MARGIN: usize = 4 * 1024;
 /// A message made by gateways that passed more of them than this is in a loop.
 const MAX_HOPS: u32 = 20;
-
-/// A message as an endpoint received it.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// The body.
-    pub raw: Bytes,
-    /// What the caller showed.
-    pub presented: Presented,
-    /// Where it came from.
-    pub remote: IpAddr,
-    /// The chain of certificates the client showed; empty where it showed none.
-    pub certificates: Arc<[CertificateDer<'static>]>,
-    /// The request it came in.
-    pub request_id: String,
-    /// Until when finding out about the sender may take, by the monotonic clock.
-    pub verify_by: Duration,
-}
-
-/// How long finding out about the senders of one request may take.
-pub const VERIFICATION: Duration = Duration::from_secs(4);
 
 /// The door. Cloning is cheap.
 #[derive(Clone)]
@@ -179,111 +171,14 @@ impl Intake {
             certificates: Arc::default(),
             request_id: format!("answer-{}", self.clock.mint_v7()),
             verify_by: self.clock.monotonic() + VERIFICATION,
+            reads_answers: true,
+            succession: None,
         };
         let sender = self.envelope(arrival.clone())?.message.sender().clone();
         if Some(sender.domain()) != domain {
             return Err(Refusal::new(ErrorCode::AccessDenied));
         }
         self.take(arrival, None).await?.receipt().await
-    }
-
-    /// Judges a message and hands it to the store: messages are stored in the order of these
-    /// calls. What is given back answers when it is on disk. `entry` is that of the request, with
-    /// its first message.
-    ///
-    /// # Errors
-    /// [`Refusal`]: nothing of it is stored.
-    pub async fn begin(&self, arrival: Arrival, entry: Option<Entry>) -> Result<Taken, Refusal> {
-        let door = self.admission.as_ref();
-        self.take(arrival, door.map(|door| (door, entry))).await
-    }
-
-    async fn take(
-        &self,
-        arrival: Arrival,
-        door: Option<(&Admission, Option<Entry>)>,
-    ) -> Result<Taken, Refusal> {
-        if !self.space.has_room() || !self.store.is_present() {
-            return Err(Refusal::no_room());
-        }
-        let tier = match &arrival.presented {
-            Presented::Principal(Principal::Agent { tier, .. }) => tier.clone(),
-            _ => None,
-        };
-        let (verify_by, certificates) = (arrival.verify_by, arrival.certificates.clone());
-        let envelope = self.envelope(arrival)?;
-        let (origin, request_id) = (envelope.origin, envelope.request_id.clone());
-        let sender = envelope.message.sender().clone();
-        let mut acceptance = self.judge(envelope, None).await?;
-        if let Some(rates) = &self.rates {
-            match origin {
-                Origin::Submission => {
-                    let urgency = (self.pressure(), acceptance.envelope.message.priority());
-                    rates.submission((&sender, tier.as_deref()), urgency)?;
-                }
-                _ => rates.foreign(sender.domain())?,
-            }
-        }
-        // Only for what would be taken otherwise: who writes to nobody makes us ask nobody.
-        // What few messages need is boxed, so that the others do not carry it about.
-        if origin == Origin::Peer {
-            Box::pin(self.verify(&mut acceptance.envelope, (&certificates, verify_by))).await;
-        }
-        let path = self.pass(&mut acceptance).await?;
-        let express = self
-            .express
-            .as_ref()
-            .filter(|_| origin == Origin::Submission && path == DeliveryPath::Immediate);
-        let early = express.filter(|_| self.takes_early());
-        // Who waits for another message of its key has no place meanwhile.
-        let claim = match early {
-            Some(express) => express.claim(&acceptance).await,
-            None => Claim::default(),
-        };
-        if let Some((admission, entry)) = door {
-            let bytes = acceptance.envelope.message.raw().len();
-            let class = match early {
-                Some(_) => Class::Immediate,
-                None => class(&acceptance.envelope),
-            };
-            acceptance.place = Some(admission.place(class, bytes, entry)?);
-        }
-        let believed = acceptance.envelope.trust != Trust::Unverified;
-        if origin == Origin::Peer {
-            Box::pin(self.note_bounce(&acceptance.envelope)).await?;
-        }
-        let signing = self.signing(&acceptance);
-        let addresses = acceptance
-            .recipients
-            .iter()
-            .map(|it| it.address.clone())
-            .collect();
-        let taken = Taken {
-            store: self.store.clone(),
-            metrics: self.metrics.clone(),
-            message_id: acceptance.envelope.message_id.clone(),
-            sender,
-            origin,
-            believed,
-            request_id,
-            addresses,
-            signing,
-            way: Way::Early(Vec::new()),
-        };
-        let way = match early {
-            Some(express) => Box::pin(express.offer(&self.store, acceptance, claim)).await?,
-            None => Way::Durable(self.store.begin_accept(acceptance).await?),
-        };
-        Ok(Taken { way, ..taken })
-    }
-
-    fn pressure(&self) -> Pressure {
-        let admission = self.admission.as_ref();
-        admission.map(Admission::pressure).unwrap_or_default()
-    }
-
-    fn takes_early(&self) -> bool {
-        self.admission.as_ref().is_none_or(Admission::takes_early)
     }
 
     /// Finds out what is known of a foreign sender; no longer once the time for that is up.
@@ -330,6 +225,7 @@ impl Intake {
             recipients,
             reserved: None,
             place: None,
+            succession: None,
             blobs: Vec::new(),
         })
     }
@@ -425,10 +321,15 @@ impl Intake {
         let mut identities = Identities::new(envelope, &self.clock);
         let mut planned = Vec::with_capacity(to.len());
         for address in to {
-            let plan = self
-                .names
-                .plan(&self.store, &envelope.message, address, give_up_at)
-                .await?;
+            let plan = match self.bridge(envelope, address).await? {
+                Some(plan) => plan,
+                None => {
+                    let names = &self.names;
+                    names
+                        .plan(&self.store, &envelope.message, address, give_up_at)
+                        .await?
+                }
+            };
             let plan = identities.give(plan, address);
             planned.push(Planned {
                 address: address.clone(),

@@ -1,6 +1,7 @@
 //! The answer to an accepted message.
 
-use super::Refusal;
+use super::refused::Telling;
+use super::{Late, Refusal};
 use crate::envelope::Origin;
 use crate::protocol::{Address, DeliveryStatus, ErrorCode, MessageId};
 use crate::store::{Accepting, Decision, Fate, Store};
@@ -48,6 +49,10 @@ pub struct Taken {
     pub(super) request_id: String,
     pub(super) addresses: Vec<Address>,
     pub(super) signing: Signing,
+    /// What is noted where it answers a task that has ended.
+    pub(super) late: Option<Box<Late>>,
+    /// Who is told of recipients that are refused, where the answer does not.
+    pub(super) telling: Option<Box<Telling>>,
     pub(super) way: Way,
 }
 
@@ -84,6 +89,9 @@ impl Taken {
                 Decision::Taken { message_id, fates } => (message_id, fates),
             },
         };
+        if let Some(late) = &self.late {
+            late.note_fates(&fates);
+        }
         if let Some(refusal) = refused_by_all(&self.addresses, &fates) {
             return Err(refusal);
         }
@@ -96,6 +104,9 @@ impl Taken {
             request.id = self.request_id,
             "accepted"
         );
+        if let Some(telling) = &self.telling {
+            Box::pin(telling.tell(&message_id, &self.addresses, &fates)).await;
+        }
         let receipt = told(&self.store, message_id, self.addresses, fates).await?;
         Ok(Receipt {
             signing: self.signing,

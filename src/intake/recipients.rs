@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::protocol::list::{ToTopic, may_pass};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, Message, Timestamp, is_reserved};
 use crate::store::{
-    Agent, AgentKind, Plan, Store, StoreError, Terms, list_destination, party_hash,
+    Agent, AgentKind, DeliveryMode, Plan, Store, StoreError, Terms, list_destination, party_hash,
 };
 
 /// The domains we are responsible for, and the agents that take what is for nobody else.
@@ -120,6 +120,9 @@ impl LocalNames {
         if agent.settings.kind == AgentKind::Topic {
             return Ok(to_topic(&agent, message, give_up_at));
         }
+        if agent.settings.delivery_mode == DeliveryMode::Peer {
+            return Ok(through(&agent, message, give_up_at));
+        }
         if !takes_schema(&agent, message) {
             return Ok(Plan::Refused(ErrorCode::SchemaValidationFailed));
         }
@@ -152,6 +155,39 @@ fn abroad(way: &str, address: &Address, give_up_at: Timestamp) -> Plan {
         reserved: None,
         terms: Terms::default(),
     }
+}
+
+/// The plan of what is sent to an address that stands for an agent of another domain: it goes on there,
+/// and what comes from there goes back to whoever asked.
+fn through(front: &Agent, message: &Message, give_up_at: Timestamp) -> Plan {
+    let Some(target) = front.settings.stands_for() else {
+        return Plan::Refused(ErrorCode::RecipientUnavailable);
+    };
+    let tells = message.member("message_type").is_some();
+    if !tells && *message.sender() != target {
+        return match takes_schema(front, message) {
+            true => abroad("domain", &target, give_up_at),
+            false => Plan::Refused(ErrorCode::SchemaValidationFailed),
+        };
+    }
+    Plan::Queue {
+        party: front.id,
+        destination: format!("agent:{}", front.id),
+        give_up_at,
+        wire: None,
+        reserved: None,
+        terms: Terms::default(),
+    }
+}
+
+/// Whether a recipient is an address of ours that stands for an agent of another domain, to which the
+/// plan leads.
+pub(super) fn leads_through(plan: &Plan, address: &Address) -> bool {
+    let Plan::Queue { destination, .. } = plan else {
+        return false;
+    };
+    let domain = destination.strip_prefix("domain:");
+    domain.is_some_and(|domain| domain != address.domain().as_str())
 }
 
 /// What is sent to a topic waits in the queue until the copies are made.

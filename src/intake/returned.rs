@@ -6,6 +6,8 @@
 //! puts an address that is gone on the list of those that get no more mail. None of it ever becomes a
 //! message an agent would answer. What comes twice counts once.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{Intake, Made, Refusal};
@@ -13,6 +15,11 @@ use crate::envelope::{Origin, Trust};
 use crate::mime::{Action, Mail};
 use crate::protocol::{Address, Bounce, BounceKind, ErrorCode, Heading, IdempotencyKey, MessageId};
 use crate::store::{Acceptance, Because, MailFailure, ReturnPath, Sent};
+
+/// A report that comes before the end of its delivery is written waits so many times so long; then it
+/// is asked to come again.
+const TURNS: u32 = 5;
+const TURN: Duration = Duration::from_millis(200);
 
 /// What a mail that came back says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +69,8 @@ impl Intake {
     /// Takes what a mail to a return path says.
     ///
     /// # Errors
-    /// [`Refusal`] when the store cannot take it now: whoever has the mail keeps it and comes again.
+    /// [`Refusal`] when the store cannot take it now, or the end of the delivery is not written yet:
+    /// whoever has the mail keeps it and comes again.
     pub async fn take_returned(
         &self,
         path: ReturnPath,
@@ -71,7 +79,7 @@ impl Intake {
         if *heard == Heard::Nothing {
             return Ok(Returned::Ignored);
         }
-        let Some(sent) = self.store.find_sent(path).await? else {
+        let Some(sent) = self.ended(path).await? else {
             return Ok(Returned::Ignored);
         };
         match heard {
@@ -82,6 +90,20 @@ impl Intake {
             }
             Heard::Failed { .. } | Heard::Nothing => Ok(Returned::Ignored),
         }
+    }
+
+    /// What was sent, once its end is written: a report may be faster than that.
+    async fn ended(&self, path: ReturnPath) -> Result<Option<Sent>, Refusal> {
+        for _ in 0..TURNS {
+            // In this order: a delivery may end in between.
+            let is_early = self.store.is_under_way(path).await?;
+            let sent = self.store.find_sent(path).await?;
+            if sent.is_some() || !is_early {
+                return Ok(sent);
+            }
+            self.clock.wait(TURN).await;
+        }
+        Err(Refusal::no_room())
     }
 
     async fn complained(&self, sent: &Sent) -> Result<Returned, Refusal> {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::recipients::leads_through;
 use super::{Intake, Refusal, Signing, refuse_if_none_is_left};
 use crate::auth::OverRate;
 use crate::auth::audit::{Event, Outcome};
 use crate::config::{DeliveryPath, UnknownSchemas};
-use crate::envelope::{Envelope, Origin, VerificationResult};
+use crate::envelope::{Envelope, Origin, Trust, VerificationResult};
 use crate::policy::{
     Action, Because, CertificateStanding, Direction, Directions, Ordering, PayloadStanding,
     Question, SenderStanding, SignatureMode, SignatureStanding, Standing, Verdict,
@@ -34,6 +35,7 @@ impl Intake {
     /// # Errors
     /// [`Refusal`], where no recipient is left.
     pub(super) async fn pass(&self, acceptance: &mut Acceptance) -> Result<DeliveryPath, Refusal> {
+        close_to_strangers(acceptance)?;
         let path = self.ask_policy(acceptance)?;
         self.check_schema(acceptance).await?;
         Ok(path)
@@ -306,6 +308,25 @@ fn payload(message: &Message) -> PayloadStanding {
     match is_jwe(message.payload()) {
         true => PayloadStanding::Encrypted,
         false => PayloadStanding::Plain,
+    }
+}
+
+/// What nobody vouches for does not leave through an address that stands for an agent of another domain:
+/// it would leave as ours.
+fn close_to_strangers(acceptance: &mut Acceptance) -> Result<(), Refusal> {
+    if acceptance.envelope.trust != Trust::Unverified {
+        return Ok(());
+    }
+    let mut closed = false;
+    for planned in &mut acceptance.recipients {
+        if leads_through(&planned.plan, &planned.address) {
+            refuse(planned, ErrorCode::RelayDenied);
+            closed = true;
+        }
+    }
+    match closed {
+        true => refuse_if_none_is_left(&acceptance.recipients),
+        false => Ok(()),
     }
 }
 

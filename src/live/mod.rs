@@ -17,7 +17,7 @@ mod session;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::intake::Intake;
 use crate::protocol::Address;
 use crate::store::{HandOut, NewSession, Opened, SessionRef, Store, StoreError, Tending};
 use crate::telemetry::LiveMetrics;
@@ -100,6 +101,8 @@ struct Held {
     metrics: LiveMetrics,
     rules: LiveRules,
     node: Uuid,
+    /// Who is told that an agent has a message.
+    intake: OnceLock<Intake>,
     /// By number; a later connection of a session takes the place of an earlier one.
     sessions: Mutex<HashMap<i64, Arc<Shared>>>,
     /// Sessions that were dropped: as many as there are sessions at most.
@@ -123,10 +126,19 @@ impl Live {
             metrics,
             rules,
             node,
+            intake: OnceLock::new(),
             sessions: Mutex::default(),
             dropped,
             dropping: Mutex::new(Some(dropping)),
         }))
+    }
+
+    /// Tells the door of every message that an agent is handed.
+    #[must_use]
+    pub fn telling(self, intake: Intake) -> Self {
+        // The first one stays.
+        drop(self.0.intake.set(intake));
+        self
     }
 
     /// How sessions are kept.

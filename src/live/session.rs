@@ -204,8 +204,16 @@ impl Session {
             now: self.live.0.clock.now(),
             ..self.asked
         };
-        let store = self.live.0.store.clone();
-        self.under_way = Some(Box::pin(async move { store.hand_out(asked).await }));
+        let live = self.live.clone();
+        self.under_way = Some(Box::pin(async move {
+            let handed = live.0.store.hand_out(asked).await;
+            if let (Some(intake), Ok(Handed::Mail { items, .. })) = (live.0.intake.get(), &handed) {
+                for item in items {
+                    intake.note_handed_over(&item.message).await;
+                }
+            }
+            handed
+        }));
     }
 
     async fn wait(&mut self) {

@@ -309,6 +309,13 @@ impl Mail {
         from.address.as_ref()
     }
 
+    /// How many bytes its texts have together, the HTML too.
+    #[must_use]
+    pub fn text_size(&self) -> usize {
+        let texts = [&self.text, &self.html, &self.quoted].into_iter().flatten();
+        texts.map(String::len).sum()
+    }
+
     /// The invitations and other calendar parts.
     pub fn calendars(&self) -> impl Iterator<Item = &Part> {
         let parts = self.attachments.iter();

@@ -6,14 +6,12 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::text_serde::text_serde;
+use super::text_serde::text_value;
 
 /// Why a text is no address, domain or agent name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -331,29 +329,9 @@ pub fn is_reserved(local: &str) -> bool {
     NAMES.iter().any(is_base) || tagged && TAGGED.iter().any(is_base)
 }
 
-macro_rules! text_value {
-    ($type:ty) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = AddressFault;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::parse(text)
-            }
-        }
-
-        text_serde!($type);
-    };
-}
-
-text_value!(Domain);
-text_value!(Address);
-text_value!(AgentName);
+text_value!(Domain, AddressFault);
+text_value!(Address, AddressFault);
+text_value!(AgentName, AddressFault);
 
 #[cfg(test)]
 mod tests;

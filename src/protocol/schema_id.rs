@@ -1,10 +1,8 @@
 //! Names of payload schemas, and patterns over such names. AMTP 1.0, section 6.1.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use super::text_serde::text_serde;
+use super::text_serde::text_value;
 
 /// The identifier of a schema: 1 to 255 bytes without control characters. Cloning is cheap.
 ///
@@ -121,28 +119,8 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-macro_rules! text_value {
-    ($type:ty) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = SchemaIdFault;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::parse(text)
-            }
-        }
-
-        text_serde!($type);
-    };
-}
-
-text_value!(SchemaId);
-text_value!(SchemaPattern);
+text_value!(SchemaId, SchemaIdFault);
+text_value!(SchemaPattern, SchemaIdFault);
 
 #[cfg(test)]
 mod tests {

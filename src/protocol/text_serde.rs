@@ -18,4 +18,25 @@ macro_rules! text_serde {
     };
 }
 
-pub(crate) use text_serde;
+/// Implements `Display`, `FromStr` and serde of a type through its `as_str` and `parse`.
+macro_rules! text_value {
+    ($type:ty, $fault:ty) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $fault;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::parse(text)
+            }
+        }
+
+        $crate::protocol::text_serde::text_serde!($type);
+    };
+}
+
+pub(crate) use {text_serde, text_value};

@@ -30,6 +30,8 @@ pub struct Replace<'a> {
     pub idempotency_key: &'a IdempotencyKey,
     /// The time on the wire; a received text that says the same moment stays.
     pub timestamp: Timestamp,
+    /// Who speaks; `None` = the sender.
+    pub sender: Option<&'a Address>,
     /// Whom this representation is for; `None` = those the sender wrote.
     pub recipients: Option<&'a [Address]>,
     /// The message or workflow this one answers.
@@ -57,6 +59,7 @@ impl<'a> Replace<'a> {
             message_id,
             idempotency_key,
             timestamp,
+            sender: None,
             recipients: None,
             in_reply_to: Edit::Keep,
             workflow_id: Edit::Keep,
@@ -96,6 +99,10 @@ pub fn build(message: &Message, replace: &Replace<'_>) -> Vec<u8> {
 fn received(name: &str, value: &str, replace: &Replace<'_>, body: &mut Body) {
     match name {
         "version" | "message_id" | "idempotency_key" | "timestamp" => {}
+        "sender" => match replace.sender {
+            Some(sender) => body.string(name, sender.as_str()),
+            None => body.member(name, value),
+        },
         "recipients" => match replace.recipients {
             Some(recipients) => body.addresses(name, recipients),
             None => body.member(name, value),

@@ -93,6 +93,8 @@ struct Done {
     reply: Option<Bytes>,
     /// The pause the other side asked for.
     asked: Option<Duration>,
+    /// Whether what deferred it concerns the whole destination.
+    concerns_all: bool,
     /// How it failed, where it did.
     end: End,
 }
@@ -313,12 +315,15 @@ impl Carrier {
         };
         self.metrics.queue().attempted(destination.class(), result);
         log(&delivery, &verdict, &attempted, took);
-        let asked = match &attempted.outcome {
-            Outcome::Deferred(trouble) => trouble.retry_after,
-            _ => None,
+        let (asked, concerns_all) = match &attempted.outcome {
+            Outcome::Deferred(trouble) => {
+                (trouble.retry_after, trouble.fault == Fault::Destination)
+            }
+            _ => (None, false),
         };
         Done {
             asked,
+            concerns_all,
             end: match &attempted.outcome {
                 Outcome::Deferred(_) => End::Exhausted,
                 _ => End::Told,
@@ -349,6 +354,7 @@ impl Done {
             attempt: None,
             reply: None,
             asked: None,
+            concerns_all: false,
             end: End::Exhausted,
         }
     }
@@ -396,7 +402,7 @@ fn report(done: &[Done]) -> Report {
     let mut report = Report::Unknown;
     for it in done.iter().filter(|it| it.attempt.is_some()) {
         match &it.verdict {
-            Verdict::Deferred { marks, .. } if marks.destination_fault => {
+            Verdict::Deferred { .. } if it.concerns_all => {
                 report = match report {
                     Report::Well => Report::Well,
                     Report::Trouble(other) => Report::Trouble(other.max(it.asked)),

@@ -34,6 +34,8 @@ const PAGE: usize = 2_000;
 const GIVEN_UP: usize = 200;
 /// How often what is out of its lane, given up, or to be counted is looked for.
 const ROUND: Duration = Duration::from_secs(10);
+/// How often rows are read into a window that is nearly full: a reading costs as much as many rows.
+const TRICKLE: Duration = Duration::from_millis(20);
 /// How often full mailboxes are looked at because something left one, at most.
 const ROOM: Duration = Duration::from_millis(100);
 /// Destinations that are down are named up to this number.
@@ -72,6 +74,8 @@ pub struct Manager {
     post: Post,
     /// Whether there may be rows above the high mark.
     unread: bool,
+    /// When they may be read though the window has little room.
+    next_reading: Timestamp,
     next_round: Timestamp,
     /// When full mailboxes may be looked at because something left one.
     next_room: Timestamp,
@@ -118,6 +122,7 @@ impl Manager {
             tasks: JoinSet::new(),
             post,
             unread: true,
+            next_reading: now,
             next_round: now,
             next_room: now,
             loose_at: Some(now),
@@ -210,7 +215,7 @@ impl Manager {
                 return self.next_round.max(now.plus(FAULT));
             }
             self.look(now).await;
-            if self.unread && self.window.room() > 0 {
+            if self.may_read(now) {
                 self.read_new(now).await;
             }
             let destinations = self.carrier.transports.clone();
@@ -221,16 +226,19 @@ impl Manager {
                 Next::Dispatch(dispatch) => self.launch(dispatch, Cargo::Stored),
                 Next::Lane(name, key, range) => self.read_lane(&name, key, range, now).await,
                 Next::Destination(name, range) => self.read_destination(&name, range, now).await,
-                Next::Wait(_) if self.unread && self.window.room() > 0 => {}
-                Next::Wait(until) => {
-                    let until = until.unwrap_or(self.next_round).min(self.next_round);
-                    let until = self.next_look(now).map_or(until, |at| at.min(until));
-                    return self.loose_at.map_or(until, |at| at.min(until));
-                }
+                Next::Wait(_) if self.may_read(now) => {}
+                Next::Wait(until) => return self.wake_at(until, now),
             }
             // What came of attempts goes first: it frees lanes.
             self.learn_all();
         }
+    }
+
+    /// When there is something to do, at the latest.
+    fn wake_at(&self, due: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let reading = (self.unread && self.window.room() > 0).then_some(self.next_reading);
+        let moments = [due, reading, self.next_look(now), self.loose_at];
+        { moments.into_iter().flatten() }.fold(self.next_round, Timestamp::min)
     }
 
     /// What is done now and then: loose deliveries, given up ones, gauges.
@@ -272,7 +280,14 @@ impl Manager {
         }
     }
 
+    /// Whether what was not read yet is to be read now.
+    fn may_read(&self, now: Timestamp) -> bool {
+        let is_time = now >= self.next_reading || self.tasks.is_empty();
+        self.unread && self.window.room() > 0 && (is_time || self.window.has_room_for(PAGE))
+    }
+
     async fn read_new(&mut self, now: Timestamp) {
+        self.next_reading = now.plus(TRICKLE);
         // Rows committed while this reads wake the loop again.
         let limit = self.window.room().min(PAGE);
         let rows = self.rows(&Feed::After(self.window.high()), limit).await;

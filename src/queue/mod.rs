@@ -1,6 +1,7 @@
 //! What goes on without anybody calling.
 
 mod backoff;
+mod calls;
 mod carrier;
 mod destination;
 mod expansion;
@@ -11,6 +12,7 @@ mod manager;
 #[cfg(test)]
 mod model;
 mod notices;
+mod overdue;
 mod pace;
 mod shards;
 mod share;
@@ -20,10 +22,12 @@ mod watch;
 mod window;
 
 pub use backoff::Schedule;
+pub use calls::{CallRules, Calls};
 pub use carrier::Transports;
 pub use expansion::Expansion;
 pub use keeper::{Keeper, Membership};
 pub use manager::{Manager, QueueFault, QueueLimits};
+pub use overdue::Overdue;
 pub use share::Share;
 pub use sweeper::Sweeper;
 pub use watch::{Thresholds, Watch};

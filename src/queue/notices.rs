@@ -81,7 +81,9 @@ impl Notices {
                 .check_key(&sender.domain().to_string())
                 .is_err()
         };
-        if stored.trust == Trust::Unverified || limited() {
+        // A task is told by us alone, and always: its client waits for it.
+        let is_task = stored.origin == Origin::A2a;
+        if !is_task && (stored.trust == Trust::Unverified || limited()) {
             return (BounceFate::Suppressed, None);
         }
         match self.notice(telling, BounceKind::Failure).await {
@@ -92,7 +94,10 @@ impl Notices {
 
     /// The notice that a delivery takes long.
     pub(super) async fn delay(&self, telling: &Telling<'_>) -> Option<Acceptance> {
-        let is_ours = matches!(telling.stored.origin, Origin::Bounce | Origin::List);
+        let is_ours = matches!(
+            telling.stored.origin,
+            Origin::Bounce | Origin::List | Origin::A2a
+        );
         let is_notice = is_ours || telling.message.is_bounce();
         if is_notice || telling.stored.trust == Trust::Unverified {
             return None;
@@ -153,6 +158,19 @@ impl Notices {
             payload,
         );
         self.judge(raw, Origin::Reply, stored).await
+    }
+
+    /// What came back for an address that stands for an agent of another domain, to whoever asked.
+    pub(super) async fn brought_back(
+        &self,
+        (stored, message): (&StoredMessage, &Message),
+        raw: &Bytes,
+    ) -> Option<Acceptance> {
+        let origin = match message.is_bounce() {
+            true => Origin::Bounce,
+            false => Origin::Reply,
+        };
+        self.judge(raw.to_vec(), origin, stored).await
     }
 
     /// Forgets who has been quiet.

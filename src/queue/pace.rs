@@ -121,4 +121,25 @@ mod tests {
         let other = Destination::Peer(Domain::parse("other.test").unwrap());
         paces.wait(&other, 1_000).await;
     }
+    #[tokio::test]
+    async fn each_domain_has_a_rate_of_its_own_for_mail() {
+        let test = TestClock::at(Timestamp::from_millis(0));
+        let rate = (NonZeroU32::new(2).unwrap(), Duration::from_secs(60));
+        let paces = Paces::new([], Clock::over(test.clone())).with_mail(Some(rate));
+        let mail = |name: &str| Destination::Mail(Domain::parse(name).unwrap());
+        let (one, other) = (mail("one.test"), mail("other.test"));
+        paces.wait(&one, 2).await;
+        paces.wait(&other, 2).await;
+        assert_eq!(paces.left(&one), Some(Duration::from_secs(30)));
+        let peer = Destination::Peer(Domain::parse("one.test").unwrap());
+        paces.wait(&peer, 1_000).await;
+        test.advance(Duration::from_secs(30));
+        assert_eq!(paces.left(&one), None);
+        test.advance(Duration::from_secs(600));
+        paces.tidy();
+        assert!(
+            paces.mail.is_some_and(|mail| mail.is_empty()),
+            "quiet ones are forgotten"
+        );
+    }
 }

@@ -106,7 +106,8 @@ pub(super) fn of(
         marks: Marks {
             loose: delivery.loose
                 || (!destination_fault && Schedule::leaves_lane(made, since_first(delivery, now))),
-            destination_fault,
+            // What was asked to come later does so, also when the destination takes others meanwhile.
+            destination_fault: destination_fault && trouble.retry_after.is_none(),
             renew: attempted.renew,
             notified: delivery.notified,
         },

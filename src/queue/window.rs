@@ -80,6 +80,11 @@ impl Window {
         self.limits.rows.saturating_sub(self.rows)
     }
 
+    /// Whether there is room for so many rows, or for a fourth of all that it holds.
+    pub(super) fn has_room_for(&self, rows: usize) -> bool {
+        self.room() >= rows.min(self.limits.rows / 4)
+    }
+
     /// Rows in memory, and dispatches under way.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.rows, self.flights.len())

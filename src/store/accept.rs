@@ -9,10 +9,12 @@
 //! - what is sent to a topic gets its number there, if its sender knows the last one or names none;
 //! - where every recipient is refused or known, nothing is written.
 
+mod bridge;
 mod mailboxes;
 mod numbers;
 mod publications;
 mod rows;
+mod succession;
 
 use tokio::sync::oneshot;
 
@@ -23,6 +25,7 @@ use super::party_hash;
 use super::room;
 pub(super) use super::shards::shard_of as shard;
 use super::sql::Connection;
+use super::tasks::Advance;
 use crate::admission::Place;
 use crate::envelope::Envelope;
 use crate::events::Topic;
@@ -32,6 +35,7 @@ use mailboxes::{Mailboxes, Room};
 pub(super) use numbers::{Drawn, Numbers, Open};
 use publications::Publications;
 use rows::Rows;
+pub use succession::Succession;
 
 /// A judged message: what is to become of each recipient.
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ pub struct Acceptance {
     pub reserved: Option<i64>,
     /// Its place among those in flight, until it is written or refused.
     pub place: Option<Place>,
+    /// The batch it came in.
+    pub succession: Option<Succession>,
     /// Complete contents that it refers to: they are its own from the commit on.
     pub blobs: Vec<String>,
 }
@@ -82,6 +88,8 @@ pub enum Plan {
         /// How it goes.
         terms: Terms,
     },
+    /// To the gateway itself: it answers a task, and is delivered by changing that.
+    Bridge(Box<Advance>),
     /// Not at all.
     Refused(ErrorCode),
 }
@@ -148,6 +156,8 @@ pub(super) struct AcceptJob {
     /// One a recipient; `None` where the recipient is refused or the key is ours.
     claims: Vec<Option<Claim>>,
     notes: Vec<u8>,
+    /// By recipient, why a task could not be changed; empty where none was to be.
+    refused: Vec<Option<ErrorCode>>,
     decision: Option<Decision>,
     reply: oneshot::Sender<Result<Decision, StoreError>>,
 }
@@ -165,6 +175,7 @@ impl AcceptJob {
                 acceptance,
                 claims,
                 notes,
+                refused: Vec::new(),
                 decision: None,
                 reply,
             },
@@ -176,6 +187,15 @@ impl AcceptJob {
         self.acceptance.envelope.message.raw().len()
     }
 
+    /// The mailboxes it is for.
+    pub(super) fn mailboxes(&self) -> impl Iterator<Item = i64> {
+        let recipients = self.acceptance.recipients.iter();
+        recipients.filter_map(|recipient| match recipient.plan {
+            Plan::Inbox { mailbox, .. } => Some(mailbox),
+            _ => None,
+        })
+    }
+
     pub(super) fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.claims.iter().flatten()
     }
@@ -184,8 +204,28 @@ impl AcceptJob {
         self.acceptance.envelope.received_at
     }
 
+    /// Whether one before it that it must not overtake is missing.
+    pub(super) fn is_behind_a_gap(&self) -> bool {
+        let Acceptance {
+            succession,
+            envelope,
+            ..
+        } = &self.acceptance;
+        succession
+            .as_ref()
+            .is_some_and(|it| it.is_broken(envelope.message.sender()))
+    }
+
+    /// It is not stored in this run.
+    pub(super) fn leave_out(&mut self) {
+        self.decision = None;
+    }
+
     pub(super) fn finish(self, outcome: Result<(), StoreError>) {
         let answer = outcome.and_then(|()| self.decision.ok_or(StoreError::Closed));
+        if let (Err(_), Some(succession)) = (&answer, &self.acceptance.succession) {
+            succession.broke(self.acceptance.envelope.message.sender());
+        }
         // The caller may be gone; what is committed stays committed.
         drop(self.reply.send(answer));
     }
@@ -207,6 +247,7 @@ pub(super) async fn apply(
     };
     let mut rows = Rows::default();
     for job in jobs.iter_mut() {
+        bridge::cross(tx, job, &claims, topics).await?;
         let places = (&mut mailboxes, &mut publications);
         let decision = decide(job, &mut claims, places, &mut next, &mut rows);
         job.decision = Some(decision);
@@ -245,7 +286,7 @@ fn needed(jobs: &[&mut AcceptJob], mailboxes: &Mailboxes) -> (usize, usize) {
         .filter(|recipient| match recipient.plan {
             Plan::Queue { reserved, .. } => reserved.is_none(),
             Plan::Inbox { mailbox, .. } => mailboxes.may_hold(mailbox),
-            Plan::Refused(_) => false,
+            Plan::Bridge(_) | Plan::Refused(_) => false,
         })
         .count();
     (jobs.len(), deliveries)
@@ -287,22 +328,33 @@ fn decide(
         .recipients
         .iter()
         .zip(known)
-        .map(|(recipient, known)| match (known, &recipient.plan) {
-            (_, Plan::Refused(code)) => Fate::Refused(*code),
-            (Some(mid), _) => Fate::Known(mid),
-            (None, Plan::Inbox { mailbox, .. }) => {
-                match mailboxes.take(*mailbox, envelope, recipient) {
-                    Room::Position(seq) => rows.inbox((*mailbox, seq), mid, envelope, recipient),
-                    Room::Queue => rows.delivery(next, mid, envelope, &held(envelope, recipient)),
-                    Room::Full => Fate::Refused(ErrorCode::MailboxFull),
-                    Room::Gone => Fate::Refused(ErrorCode::AgentUnknown),
+        .enumerate()
+        .map(
+            |(place, (recipient, known))| match (known, &recipient.plan) {
+                (_, Plan::Refused(code)) => Fate::Refused(*code),
+                (Some(mid), _) => Fate::Known(mid),
+                (None, Plan::Inbox { mailbox, .. }) => {
+                    match mailboxes.take(*mailbox, envelope, recipient) {
+                        Room::Position(seq) => {
+                            rows.inbox((*mailbox, seq), mid, envelope, recipient)
+                        }
+                        Room::Queue => {
+                            rows.delivery(next, mid, envelope, &held(envelope, recipient))
+                        }
+                        Room::Full => Fate::Refused(ErrorCode::MailboxFull),
+                        Room::Gone => Fate::Refused(ErrorCode::AgentUnknown),
+                    }
                 }
-            }
-            (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {
-                true => rows.delivery(next, mid, envelope, recipient),
-                false => Fate::Refused(ErrorCode::Conflict),
+                (None, plan @ Plan::Queue { .. }) => match publications.take(mid, envelope, plan) {
+                    true => rows.delivery(next, mid, envelope, recipient),
+                    false => Fate::Refused(ErrorCode::Conflict),
+                },
+                (None, Plan::Bridge(_)) => match job.refused.get(place).copied().flatten() {
+                    Some(code) => Fate::Refused(code),
+                    None => rows.bridged(mid, envelope, &recipient.address),
+                },
             },
-        })
+        )
         .collect();
     if !fates.iter().any(|fate| matches!(fate, Fate::New(_))) {
         return Decision::Taken { message_id, fates };

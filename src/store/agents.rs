@@ -4,6 +4,7 @@
 //! Deleting an agent takes its mailbox and keys at once; its rows are cleared away afterwards in
 //! small steps (see `retention`).
 
+mod a2a;
 mod settings;
 
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use super::keys::{self, NewKey};
 use super::room;
 use super::sessions::{self, Which};
 use super::sql::{Connection, Row, Statement};
+use super::tasks;
 use crate::events::Topic;
 use crate::protocol::{Address, AgentName, Domain, Timestamp};
 
+pub use a2a::{A2aAccess, A2aExtension, A2aProfile, A2aSettings, A2aSkill};
 pub use settings::{
     AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Listing, LiveSettings, Replies,
     SecretKeys, SessionOrder, SessionSharing, Spread, TopicSettings, WhenFull,
@@ -421,6 +424,7 @@ impl Verb for DeleteAgent {
         ] {
             tx.run(Statement::new(text).bind(self.id)).await?;
         }
+        tasks::agent_lost(tx, self.id, self.now).await?;
         topics.push(Topic::Mailbox(self.id));
         Ok(found)
     }

@@ -60,6 +60,14 @@ pub(super) trait Verb: Send + Sync + 'static {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> impl Future<Output = sqlx::Result<Self::Answer>> + Send + 'a;
+    /// Whether the messages that come with it are stored, by what it answers.
+    fn brings(_answer: &Self::Answer) -> bool {
+        true
+    }
+    /// The mailbox it locks, where that is known beforehand: a batch locks all of its own in order.
+    fn mailbox(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// A verb with the place its answer goes to.
@@ -69,6 +77,10 @@ trait Pending: Send {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> InTransaction<'a>;
+    /// Whether the messages that come with it are stored.
+    fn brings(&self) -> bool;
+    /// The mailbox it locks.
+    fn mailbox(&self) -> Option<i64>;
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
@@ -88,6 +100,14 @@ impl<V: Verb> Pending for Asked<V> {
             self.answer = Some(self.verb.apply(tx, topics).await?);
             Ok(())
         })
+    }
+
+    fn brings(&self) -> bool {
+        self.answer.as_ref().is_some_and(V::brings)
+    }
+
+    fn mailbox(&self) -> Option<i64> {
+        self.verb.mailbox()
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
@@ -130,6 +150,27 @@ impl Job {
         }
     }
 
+    /// The mailboxes it locks, as far as they are known beforehand.
+    fn mailboxes(&self) -> Vec<i64> {
+        match self {
+            Self::Verb(pending, follow_ups, _) => {
+                let brought = follow_ups.iter().flat_map(AcceptJob::mailboxes);
+                pending.mailbox().into_iter().chain(brought).collect()
+            }
+            Self::Accept(job) => job.mailboxes().collect(),
+            Self::Settle(..) => Vec::new(),
+        }
+    }
+
+    /// Whether it locks a mailbox by itself, before those that messages are accepted into.
+    fn locks_first(&self) -> bool {
+        matches!(self, Self::Verb(pending, ..) if pending.mailbox().is_some())
+    }
+
+    fn is_behind_a_gap(&self) -> bool {
+        matches!(self, Self::Accept(job) if job.is_behind_a_gap())
+    }
+
     const fn is_settlement(&self) -> bool {
         matches!(self, Self::Settle(..))
     }
@@ -144,8 +185,13 @@ impl Job {
 
     fn finish(self, outcome: Result<(), StoreError>) {
         match self {
-            // Nobody waits for the follow-ups: the verb's answer stands for them.
-            Self::Verb(pending, ..) => pending.finish(outcome),
+            // What was decided of the messages is there when the verb answers.
+            Self::Verb(pending, follow_ups, _) => {
+                if outcome.is_ok() {
+                    follow_ups.into_iter().for_each(|job| job.finish(Ok(())));
+                }
+                pending.finish(outcome);
+            }
             Self::Accept(job) => job.finish(outcome),
             // Who asked may be gone.
             Self::Settle(_, reply) => drop(reply.send(outcome)),
@@ -174,17 +220,36 @@ impl Committing {
         follow_ups: Vec<accept::Acceptance>,
         patience: Patience,
     ) -> Result<V::Answer, StoreError> {
+        let done = self.commit_bringing(verb, follow_ups, patience).await?;
+        Ok(done.0)
+    }
+
+    /// The same, and what was decided of the messages; nothing of those the verb did not bring.
+    pub(super) async fn commit_bringing<V: Verb>(
+        &self,
+        verb: V,
+        follow_ups: Vec<accept::Acceptance>,
+        patience: Patience,
+    ) -> Result<(V::Answer, Vec<accept::Decision>), StoreError> {
         let (reply, answer) = oneshot::channel();
         let pending = Box::new(Asked {
             verb,
             answer: None,
             reply,
         });
-        let follow_ups = follow_ups.into_iter().map(|it| AcceptJob::new(it).0);
-        let job = Job::Verb(pending, follow_ups.collect(), patience);
+        let (follow_ups, waiting): (Vec<_>, Vec<_>) =
+            follow_ups.into_iter().map(AcceptJob::new).unzip();
+        let job = Job::Verb(pending, follow_ups, patience);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.hand_over(turn, job).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let answer = answer.await.map_err(|_| StoreError::Closed)??;
+        let mut decisions = Vec::with_capacity(waiting.len());
+        for decision in waiting {
+            if let Ok(Ok(decision)) = decision.await {
+                decisions.push(decision);
+            }
+        }
+        Ok((answer, decisions))
     }
 
     /// Settles deliveries of which no messages come.

@@ -16,7 +16,8 @@ use crate::protocol::{Address, IdempotencyKey, MessageId, Timestamp};
 
 /// The delivery left its lane: it is tried by itself.
 pub(super) const LOOSE: i64 = 1;
-/// The last attempt failed for a reason that concerns the whole destination.
+/// The last attempt failed for a reason that concerns the whole destination, which did not say when to
+/// come again.
 pub(super) const DESTINATION_FAULT: i64 = 2;
 /// The sender was told of the delay.
 pub(super) const NOTIFIED: i64 = 8;

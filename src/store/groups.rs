@@ -45,6 +45,7 @@ impl Store {
         for address in named.take(MOST_MEMBERS) {
             if let Some(member) = self.agent_at(address).await?
                 && member.settings.kind == AgentKind::Agent
+                && member.settings.stands_alone()
             {
                 members.push(member);
             }

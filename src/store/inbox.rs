@@ -299,6 +299,10 @@ struct TakeMail(InboxQuery);
 impl Verb for TakeMail {
     type Answer = (Vec<InboxRow>, bool);
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.0.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
@@ -336,11 +340,16 @@ struct MarkRead {
 impl Verb for MarkRead {
     type Answer = ();
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
+        lock(tx, self.mailbox).await?;
         for chunk in padded(&self.seqs) {
             let text = format!(
                 "UPDATE inbox SET read = 1 WHERE mailbox = ? AND seq IN ({})",
@@ -373,6 +382,10 @@ struct Acknowledge {
 impl Verb for Acknowledge {
     type Answer = Vec<bool>;
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
@@ -404,6 +417,10 @@ struct PutBack(Negative, Option<SessionRef>);
 
 impl Verb for PutBack {
     type Answer = Vec<bool>;
+
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.0.mailbox)
+    }
 
     async fn apply<'a>(
         &'a self,

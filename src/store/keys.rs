@@ -153,6 +153,21 @@ impl Store {
         self.0.committing.commit(verb).await
     }
 
+    /// Keeps a key under another id and hash from now on. It goes where its agent has that one
+    /// already; nothing happens where it is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rehash_key(&self, id: &str, new: (String, Vec<u8>)) -> Result<(), StoreError> {
+        let verb = RehashKey {
+            id: id.to_owned(),
+            new,
+        };
+        self.0.committing.commit(verb).await?;
+        self.0.keys.invalidate_all();
+        Ok(())
+    }
+
     /// Notes when keys were last used.
     ///
     /// # Errors
@@ -284,6 +299,42 @@ impl Verb for AddKey {
         }
         insert(tx, self.agent, &self.new, self.now).await?;
         Ok(true)
+    }
+}
+
+struct RehashKey {
+    id: String,
+    new: (String, Vec<u8>),
+}
+
+impl Verb for RehashKey {
+    type Answer = ();
+
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Connection,
+        _topics: &'a mut Vec<Topic>,
+    ) -> sqlx::Result<()> {
+        let (id, hash) = &self.new;
+        let update = Statement::new(
+            "UPDATE api_keys SET id = ?, hash = ? WHERE id = ? \
+             AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ?)",
+        )
+        .bind(id.as_str())
+        .bind(hash.as_slice())
+        .bind(self.id.as_str())
+        .bind(id.as_str());
+        if tx.run(update).await? > 0 {
+            return Ok(());
+        }
+        let remove = Statement::new(
+            "DELETE FROM api_keys WHERE id = ? AND id <> ? \
+             AND agent = (SELECT k.agent FROM api_keys k WHERE k.id = ?)",
+        )
+        .bind(self.id.as_str())
+        .bind(id.as_str())
+        .bind(id.as_str());
+        tx.run(remove).await.map(drop)
     }
 }
 

@@ -9,6 +9,7 @@ use super::committer::Verb;
 use super::error::StoreError;
 use super::settled::{self, Settled};
 use super::sql::{Connection, Insert, Row, Statement, Value, padded, places};
+use super::tasks;
 use crate::envelope::{Notes, Origin, Trust};
 use crate::events::Topic;
 use crate::protocol::{
@@ -363,33 +364,47 @@ impl Verb for Cancel {
         tx: &'a mut Connection,
         topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<u64> {
-        let mut history: Vec<Vec<Value>> = Vec::new();
-        for chunk in padded(&self.mids) {
-            let text = format!(
-                "DELETE FROM deliveries WHERE mid IN ({}) RETURNING mid, recipient, party, attempts",
-                places(chunk.len())
-            );
-            for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
-                let mid = row.int(0)?;
-                topics.push(Topic::Message(mid));
-                let ended = Settled {
-                    mid,
-                    recipient: row.text(1)?,
-                    party: row.int(2)?,
-                    state: settled::CANCELLED,
-                    settled_at: self.now.as_millis(),
-                    delivered_at: None,
-                    acknowledged_at: None,
-                    attempts: row.int(3)?,
-                    error_code: None,
-                    remote: None,
-                };
-                history.push(ended.row());
-            }
+        let cancelled = cancel(tx, &self.mids, self.now, topics).await?;
+        if cancelled > 0 {
+            tasks::lost(tx, &self.mids, self.now).await?;
         }
-        let cancelled = u64::try_from(history.len()).unwrap_or(u64::MAX);
-        topics.push(Topic::Control);
-        tx.insert(Insert::new(settled::INSERT, history)).await?;
         Ok(cancelled)
     }
+}
+
+/// Cancels what waits in the queue of these messages. Answers the number cancelled.
+pub(super) async fn cancel(
+    tx: &mut Connection,
+    mids: &[i64],
+    now: Timestamp,
+    topics: &mut Vec<Topic>,
+) -> sqlx::Result<u64> {
+    let mut history: Vec<Vec<Value>> = Vec::new();
+    for chunk in padded(mids) {
+        let text = format!(
+            "DELETE FROM deliveries WHERE mid IN ({}) RETURNING mid, recipient, party, attempts",
+            places(chunk.len())
+        );
+        for row in tx.rows(Statement::new(text).bind_all(chunk)).await? {
+            let mid = row.int(0)?;
+            topics.push(Topic::Message(mid));
+            let ended = Settled {
+                mid,
+                recipient: row.text(1)?,
+                party: row.int(2)?,
+                state: settled::CANCELLED,
+                settled_at: now.as_millis(),
+                delivered_at: None,
+                acknowledged_at: None,
+                attempts: row.int(3)?,
+                error_code: None,
+                remote: None,
+            };
+            history.push(ended.row());
+        }
+    }
+    let cancelled = u64::try_from(history.len()).unwrap_or(u64::MAX);
+    topics.push(Topic::Control);
+    tx.insert(Insert::new(settled::INSERT, history)).await?;
+    Ok(cancelled)
 }

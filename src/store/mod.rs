@@ -9,11 +9,13 @@
 //! Times are milliseconds since 1970, ids are text, JSON is bytes.
 
 mod accept;
+mod agentry;
 mod agents;
 mod audit;
 mod backup;
 mod blobs;
 mod bounced;
+mod calls;
 mod checkpoints;
 mod claims;
 mod committer;
@@ -23,6 +25,7 @@ mod deliveries;
 mod durability;
 mod enrolment;
 mod error;
+mod fronts;
 mod groups;
 mod identity;
 mod inbox;
@@ -53,6 +56,7 @@ mod sql;
 mod staff;
 mod steps;
 mod suppressions;
+mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_keys;
@@ -66,15 +70,21 @@ use moka::future::Cache;
 use ring::digest;
 use sqlx::SqlitePool;
 
-pub use accept::{Acceptance, Begin, Decision, Fate, Order, Plan, Planned, Terms, lane_of};
+pub use accept::{
+    Acceptance, Begin, Decision, Fate, Order, Plan, Planned, Succession, Terms, lane_of,
+};
+pub use agentry::{
+    Agentry, AgentryAgent, AgentryFault, AgentryMail, AgentrySchema, AgentryUndelivered,
+};
 pub use agents::{
-    Agent, AgentChange, AgentKind, AgentSettings, Bounds, Created, DeliveryMode, GroupSettings,
-    Listing, LiveSettings, NewAgent, Replies, SecretKeys, SessionOrder, SessionSharing, Spread,
-    TopicSettings, WhenFull,
+    A2aAccess, A2aExtension, A2aProfile, A2aSettings, A2aSkill, Agent, AgentChange, AgentKind,
+    AgentSettings, Bounds, Created, DeliveryMode, GroupSettings, Listing, LiveSettings, NewAgent,
+    Replies, SecretKeys, SessionOrder, SessionSharing, Spread, TopicSettings, WhenFull,
 };
 pub use audit::{AuditCut, AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupReport, backup, restore, verify};
 pub use blobs::{Blob, BlobMeta, part_id, raw_mail_id};
+pub use calls::{Call, CallAnswer, Follower, NewCall};
 pub use claims::HeldKey;
 pub use committer::{Accepting, Committer};
 pub use control::{QueueFilter, QueueState, QueuedDelivery};
@@ -100,7 +110,7 @@ pub use return_path::ReturnPath;
 pub use returned::{MailFailure, Sent};
 pub use room::Arriving;
 pub use schemas::{NewSchema, PutSchema, SchemaState, SchemaStateFault, StoredSchema};
-pub use seal::{KeyMark, SealFault, Sealer, WEBHOOK_HEADERS};
+pub use seal::{KeyMark, PUSH_CREDENTIALS, SealFault, Sealer, WEBHOOK_HEADERS};
 pub use sessions::{
     HandOut, Handed, NewSession, Opened, SessionFilter, SessionKind, SessionPresence, SessionRef,
     SessionRow, Tended, Tending,
@@ -111,7 +121,12 @@ pub use space::Space;
 pub use staff::{NewStaffKey, StaffKey};
 pub use steps::{Position, Step};
 pub use suppressions::{Because, Suppression};
-pub use token_keys::TokenKey;
+pub use tasks::{
+    Advance, Advanced, ArtifactPiece, Direction, DuePush, Ended, MOST_PUSHES, NewPush, NewStatus,
+    NewTask, OpenedTask, Otherwise, Pushed, SealedPush, StoredPush, TaskCounts, TaskCursor,
+    TaskEvent, TaskPage, TaskParts, TaskQuery, TaskRow, TaskStep, When, WholeTask, task_topic,
+};
+pub use token_keys::{KeyUse, SigningKey};
 pub use topics::{
     ALL_AGENTS, Asking, CONNECTED_AGENTS, Confirming, NewSubscription, Numbered, Publication,
     Start, StoredPublication, Subscribed, Subscription, SubscriptionState, Trim, list_destination,

@@ -67,7 +67,11 @@ impl Board {
             outbox.low = Some(outbox.low.map_or(lowest + 1, |low| low.min(lowest + 1)));
         }
         for topic in topics {
-            if outbox.topics.len() >= TOPICS && !matches!(topic, Topic::Queue | Topic::Control) {
+            let must = matches!(
+                topic,
+                Topic::Queue | Topic::Control | Topic::Pushes | Topic::Calls
+            );
+            if outbox.topics.len() >= TOPICS && !must {
                 outbox.overflow = true;
                 break;
             }
@@ -117,9 +121,9 @@ impl Outbox {
         let mut topics: Vec<&Topic> = self.topics.iter().collect();
         // What must not be missed stands first.
         topics.sort_unstable_by_key(|topic| match topic {
-            Topic::Queue | Topic::Control | Topic::Room => 0,
+            Topic::Queue | Topic::Control | Topic::Room | Topic::Pushes | Topic::Calls => 0,
             Topic::Mailbox(_) | Topic::Session(_) => 1,
-            Topic::Answer(_) => 2,
+            Topic::Answer(_) | Topic::Task(_) => 2,
             Topic::Message(_) => 3,
         });
         for topic in topics {
@@ -132,6 +136,9 @@ impl Outbox {
                 Topic::Answer(hash) => write!(text, " a{hash:x}"),
                 Topic::Message(mid) => write!(text, " s{mid:x}"),
                 Topic::Session(number) => write!(text, " e{number:x}"),
+                Topic::Task(hash) => write!(text, " t{hash:x}"),
+                Topic::Pushes => write!(text, " p"),
+                Topic::Calls => write!(text, " k"),
             };
             if written.is_err() || text.len() > LONGEST {
                 text.truncate(before);
@@ -160,6 +167,9 @@ fn read(notice: &str, own: &str) -> Option<(i64, Vec<Topic>)> {
             "a" => number(rest).map(Topic::Answer),
             "s" => number(rest).map(Topic::Message),
             "e" => number(rest).map(Topic::Session),
+            "t" => number(rest).map(Topic::Task),
+            "p" => Some(Topic::Pushes),
+            "k" => Some(Topic::Calls),
             _ => None,
         }
     });
@@ -282,6 +292,9 @@ mod tests {
             Topic::Queue,
             Topic::Mailbox(9),
             Topic::Session(12),
+            Topic::Task(-1),
+            Topic::Pushes,
+            Topic::Calls,
         ];
         board.leave(&topics, 41);
         board.leave(&[Topic::Queue], 50);

@@ -17,13 +17,12 @@ use super::committer::{Committer, Link, PostgresLink};
 use super::error::OpenError;
 use super::loading::Loading;
 use super::notices::Board;
-use super::postgres::Servers;
+use super::postgres::{self, Servers};
 use super::sql::Connection;
 use super::{Readers, Shared, Store, migrations};
 use crate::clock::Clock;
 use crate::config::{Database, PostgresUrl};
 use crate::events::Events;
-use crate::protocol::Timestamp;
 use crate::telemetry::Metrics;
 
 /// How long an agent or a key may be served from memory after another gateway changed it.
@@ -89,7 +88,7 @@ pub async fn open(
     };
     let opened = match &options.database {
         Database::Sqlite(path) => sqlite(path, &clock, &failed).await?,
-        Database::Postgres(url) => postgres(url, clock.now(), &failed).await?,
+        Database::Postgres(url) => shared(url, &clock, &failed).await?,
     };
     let numbers = Arc::new(opened.numbers);
     let tools = (events.clone(), metrics, clock);
@@ -173,14 +172,13 @@ async fn sqlite(
     })
 }
 
-async fn postgres(
+async fn shared(
     url: &PostgresUrl,
-    now: Timestamp,
+    clock: &Clock,
     failed: &impl Fn(sqlx::Error) -> OpenError,
 ) -> Result<Opened, OpenError> {
     let (servers, mut first) = Servers::find(url).await.map_err(failed)?;
-    first
-        .migrate(&migrations::postgres())
+    postgres::migrate(&mut first, &migrations::postgres(), clock)
         .await
         .map_err(|cause| migration(url, cause))?;
     let numbers = Numbers::read(&mut first).await.map_err(failed)?;
@@ -191,7 +189,7 @@ async fn postgres(
     }
     let mut links = Vec::new();
     for connection in connections {
-        let link = PostgresLink::new(servers.clone(), connection, now);
+        let link = PostgresLink::new(servers.clone(), connection, clock.now());
         links.push(Link::Postgres(link.await.map_err(failed)?));
     }
     Ok(Opened {

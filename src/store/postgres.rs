@@ -6,16 +6,20 @@
 //! - A session that is idle inside a transaction ends after five seconds, one that waits for a lock
 //!   after eight: a gateway that was paused or cut off holds nothing up for longer.
 //! - What reads has a pool of its own, never more than ten connections.
+//! - A migration may run while gateways of the version before do. It waits for a table no longer than
+//!   two seconds, because whoever comes after it waits too; then it lets go and tries again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgPool};
 
 use super::durability::Durability;
 use super::error::StoreError;
 use super::sql::{Connection, Statement, heard};
+use crate::clock::Clock;
 use crate::config::PostgresUrl;
 
 /// The oldest version that is supported, as the server writes it.
@@ -31,6 +35,13 @@ const FRESH: Duration = Duration::from_secs(1);
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '8s'; \
     SET statement_timeout = '60s'; SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 5; \
     SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET client_min_messages = warning";
+
+/// What the session of a migration is told: it may take long, but not wait long.
+const MIGRATING: &str = "SET statement_timeout = 0; SET lock_timeout = '2s'";
+/// Between two tries to get the locks of a migration.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often it is tried: for some five minutes.
+const TRIES: u32 = 50;
 
 /// The servers of one database.
 pub(super) struct Servers {
@@ -164,6 +175,46 @@ fn pool(options: &PgConnectOptions) -> PgPool {
             Box::pin(async move { heard(connection.execute(SESSION)).await.map(drop) })
         })
         .connect_lazy_with(options.clone())
+}
+
+/// Brings the database to this version's form. Gateways that use it go on; one that migrates it too
+/// is waited for.
+///
+/// # Errors
+/// When it cannot be migrated, or its locks are not to be had for minutes.
+pub(super) async fn migrate(
+    connection: &mut Connection,
+    migrations: &Migrator,
+    clock: &Clock,
+) -> Result<(), MigrateError> {
+    connection.script(MIGRATING.to_owned()).await?;
+    let mut tries = 1;
+    loop {
+        let done = connection.migrate(migrations).await;
+        // What failed leaves the lock that keeps other migrations out.
+        connection
+            .script("SELECT pg_advisory_unlock_all()".to_owned())
+            .await?;
+        match done {
+            Ok(()) => break,
+            Err(fault) if tries < TRIES && is_kept_waiting(&fault) => {
+                tracing::warn!(%fault, tries, "the migration waits for others to let go");
+            }
+            Err(fault) => return Err(fault),
+        }
+        tries += 1;
+        clock.wait(PAUSE).await;
+    }
+    Ok(connection.script(SESSION.to_owned()).await?)
+}
+
+/// Whether a lock was not to be had in time.
+fn is_kept_waiting(fault: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = fault else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Asks the servers of a URL what "202" promises on them; changes nothing.

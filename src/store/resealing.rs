@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::postgres::Servers;
 use super::seal::KeyMark;
 use super::sql::{Connection, Row, Statement};
+use super::token_keys::KeyUse;
 use crate::config::Database;
 use crate::events::Topic;
 
@@ -22,8 +23,10 @@ const PAGE: i64 = 1_000;
 pub struct Seals {
     /// Headers of webhooks.
     pub headers: BTreeMap<KeyMark, u64>,
-    /// Keys that sign tokens.
-    pub token_keys: BTreeMap<KeyMark, u64>,
+    /// Keys that sign tokens and cards.
+    pub signing_keys: BTreeMap<KeyMark, u64>,
+    /// What is shown where changes of tasks are posted.
+    pub pushes: BTreeMap<KeyMark, u64>,
     /// Secrets of webhooks in force, which are derived.
     pub webhook_secrets: BTreeMap<KeyMark, u64>,
 }
@@ -75,15 +78,16 @@ impl Store {
         Ok(replaced)
     }
 
-    /// Replaces the secret halves of keys that sign tokens, given as id, old and new. Answers how many.
+    /// Replaces the secret halves of keys that sign, given as id, old and new. Answers how many.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn reseal_token_keys(
+    pub async fn reseal_signing_keys(
         &self,
+        of: KeyUse,
         values: Vec<(String, Vec<u8>, Vec<u8>)>,
     ) -> Result<u64, StoreError> {
-        self.0.committing.commit(TokenKeys(values)).await
+        self.0.committing.commit(SigningKeys(of, values)).await
     }
 
     /// Notes the key of webhook secrets of which none is noted.
@@ -110,7 +114,10 @@ pub async fn count_seals(database: &Database) -> Result<Seals, StoreError> {
 }
 
 async fn count(connection: &mut Connection) -> sqlx::Result<Seals> {
-    let mut seals = Seals::default();
+    let mut seals = Seals {
+        pushes: super::tasks::count_sealed(connection).await?,
+        ..Seals::default()
+    };
     let mut after = 0;
     loop {
         let page = agents(connection, after, PAGE).await?;
@@ -127,10 +134,12 @@ async fn count(connection: &mut Connection) -> sqlx::Result<Seals> {
             }
         }
     }
-    let select = Statement::new("SELECT sealed FROM token_keys");
-    for row in connection.rows(select).await? {
-        if let Some(mark) = KeyMark::of(&row.bytes(0)?) {
-            *seals.token_keys.entry(mark).or_default() += 1;
+    for of in KeyUse::ALL {
+        let select = Statement::new(format!("SELECT sealed FROM {}", of.table()));
+        for row in connection.rows(select).await? {
+            if let Some(mark) = KeyMark::of(&row.bytes(0)?) {
+                *seals.signing_keys.entry(mark).or_default() += 1;
+            }
         }
     }
     Ok(seals)
@@ -182,9 +191,9 @@ impl Verb for Headers {
     }
 }
 
-struct TokenKeys(Vec<(String, Vec<u8>, Vec<u8>)>);
+struct SigningKeys(KeyUse, Vec<(String, Vec<u8>, Vec<u8>)>);
 
-impl Verb for TokenKeys {
+impl Verb for SigningKeys {
     type Answer = u64;
 
     async fn apply<'a>(
@@ -193,9 +202,11 @@ impl Verb for TokenKeys {
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<u64> {
         let mut replaced = 0;
-        for (id, old, new) in &self.0 {
-            let update =
-                Statement::new("UPDATE token_keys SET sealed = ? WHERE id = ? AND sealed = ?");
+        for (id, old, new) in &self.1 {
+            let table = self.0.table();
+            let update = Statement::new(format!(
+                "UPDATE {table} SET sealed = ? WHERE id = ? AND sealed = ?"
+            ));
             let update = update.bind(new.as_slice()).bind(id.as_str());
             replaced += tx.run(update.bind(old.as_slice())).await?;
         }

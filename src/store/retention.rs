@@ -1,13 +1,14 @@
 //! Forgetting what is over, in small steps that never hold the writer for long.
 //!
 //! A message goes with the last row that speaks of it, and with it how it travelled. Settled
-//! deliveries stay for their retention, acknowledged mail and dead letters for their own; keys of
+//! deliveries and tasks that ended stay for their retention, acknowledged mail and dead letters for their own; keys of
 //! idempotency for nine days; contents nobody claimed for one day; what domains had a gateway for
 //! thirty days. What waits in an inbox or in the queue is never forgotten.
 
 use std::time::Duration;
 
 use super::Store;
+use super::calls;
 use super::claims;
 use super::committer::Verb;
 use super::dead_letters;
@@ -15,6 +16,7 @@ use super::error::StoreError;
 use super::messages::numbers;
 use super::settled;
 use super::sql::{Connection, Statement, padded, places};
+use super::tasks;
 use crate::events::Topic;
 use crate::protocol::Timestamp;
 
@@ -34,7 +36,7 @@ pub(super) const CLASS_BURIED: i64 = 2;
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionRules {
-    /// What became of deliveries.
+    /// What became of deliveries, and tasks that ended.
     pub settled: Duration,
     /// Mail its recipient acknowledged.
     pub acknowledged: Duration,
@@ -95,6 +97,10 @@ impl Verb for Sweep {
         self.idempotency(tx, &mut swept).await?;
         self.blobs(tx, &mut swept).await?;
         self.ended(tx, &mut swept).await?;
+        let tasks = tasks::sweep(tx, self.before(self.rules.settled)).await?;
+        let calls = calls::sweep(tx, self.before(self.rules.settled)).await?;
+        swept.rows += tasks + calls;
+        swept.more |= tasks >= tasks::SWEPT || calls >= calls::SWEPT;
         if !swept.more {
             self.known_domains(tx, &mut swept).await?;
         }

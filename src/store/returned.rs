@@ -67,6 +67,19 @@ impl Store {
         }))
     }
 
+    /// Whether a delivery is still under way: what is said of it now comes before its end is written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_under_way(&self, path: ReturnPath) -> Result<bool, StoreError> {
+        let mut reader = self.reader().await?;
+        let statement =
+            Statement::new("SELECT 1 FROM deliveries WHERE mid = ? AND party = ? LIMIT 1")
+                .bind(path.mid)
+                .bind(path.party);
+        Ok(reader.row(statement).await?.is_some())
+    }
+
     /// Notes that a delivered mail came back, and stores the notice of it to its sender, or neither.
     ///
     /// # Errors

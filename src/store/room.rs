@@ -289,6 +289,10 @@ struct Recount(i64);
 impl Verb for Recount {
     type Answer = ();
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.0)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,

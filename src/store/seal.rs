@@ -22,6 +22,8 @@ use thiserror::Error;
 
 /// What the headers of a webhook are sealed for.
 pub const WEBHOOK_HEADERS: &str = "webhook-headers";
+/// What is shown where changes of tasks are posted is sealed for this.
+pub const PUSH_CREDENTIALS: &str = "push-credentials";
 
 const VERSION: u8 = 1;
 const HEAD: usize = 1 + 4 + 12;

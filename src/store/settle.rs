@@ -9,7 +9,7 @@
 
 mod apply;
 
-use super::accept::Acceptance;
+use super::accept::{Acceptance, Decision};
 use super::claims::HeldKey;
 use super::committer::Verb;
 use super::error::StoreError;
@@ -94,7 +94,7 @@ pub struct Reason {
 pub struct Marks {
     /// Out of its lane.
     pub loose: bool,
-    /// The destination was at fault.
+    /// The destination was at fault: it is tried as soon as that is well again.
     pub destination_fault: bool,
     /// The next attempt needs a fresh identity.
     pub renew: bool,
@@ -142,7 +142,7 @@ impl BounceFate {
 }
 
 impl Store {
-    /// Settles deliveries and stores what that brings forth.
+    /// Settles deliveries and stores what that brings forth. Answers what was decided of that.
     ///
     /// # Errors
     /// When the database fails: nothing of it is stored, the deliveries still wait.
@@ -150,15 +150,14 @@ impl Store {
         &self,
         settlements: Vec<Settlement>,
         follow_ups: Vec<Acceptance>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Decision>, StoreError> {
+        let committing = &self.0.committing;
         if follow_ups.is_empty() {
-            return self.0.committing.settle(settlements).await;
+            return committing.settle(settlements).await.map(|()| Vec::new());
         }
         let verb = Settle(settlements);
-        self.0
-            .committing
-            .commit_with(verb, follow_ups, Patience::Long)
-            .await
+        let done = committing.commit_bringing(verb, follow_ups, Patience::Long);
+        Ok(done.await?.1)
     }
 }
 

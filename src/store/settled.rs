@@ -83,3 +83,20 @@ pub(super) fn refused(mid: i64, address: &Address, code: ErrorCode, at: Timestam
     }
     .row()
 }
+
+/// A recipient that is the gateway itself.
+pub(super) fn bridged(mid: i64, address: &Address, at: Timestamp) -> Vec<Value> {
+    Settled {
+        mid,
+        recipient: address.to_string(),
+        party: party_hash(&address.key()),
+        state: DELIVERED,
+        settled_at: at.as_millis(),
+        delivered_at: Some(at.as_millis()),
+        acknowledged_at: None,
+        attempts: 0,
+        error_code: None,
+        remote: None,
+    }
+    .row()
+}

@@ -41,8 +41,11 @@ macro_rules! both {
     };
 }
 
+pub(crate) use both;
+
 mod audit;
 mod blobs;
+mod calls;
 mod dead_letters;
 mod mail;
 mod memory;
@@ -55,6 +58,7 @@ mod sessions;
 mod shards;
 mod shared;
 pub(crate) mod size;
+mod tasks;
 mod trace;
 mod upgrade;
 
@@ -189,6 +193,7 @@ impl Bench {
                 recipients,
                 reserved: None,
                 place: None,
+                succession: None,
                 blobs: Vec::new(),
             })
             .await
@@ -301,6 +306,7 @@ async fn many_at_once_keep_positions_without_gaps(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        succession: None,
                         blobs: Vec::new(),
                     })
                     .await
@@ -336,6 +342,7 @@ async fn a_known_key_is_delivered_once_and_other_content_conflicts(home: Home) {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        succession: None,
         blobs: Vec::new(),
     };
     assert_eq!(bench.store.accept(other).await.unwrap(), Decision::Conflict);
@@ -369,6 +376,7 @@ async fn equal_keys_in_one_batch_are_one_message(home: Home) {
                         recipients,
                         reserved: None,
                         place: None,
+                        succession: None,
                         blobs: Vec::new(),
                     })
                     .await

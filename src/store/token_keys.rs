@@ -1,4 +1,5 @@
-//! The keys that sign tokens, shared by all gateways of a database. Their secret halves are sealed.
+//! The keys that sign tokens, and those that sign cards of A2A, shared by all gateways of a database.
+//! Their secret halves are sealed.
 
 use super::Store;
 use super::committer::Verb;
@@ -7,10 +8,40 @@ use super::sql::{Connection, Row, Statement};
 use crate::events::Topic;
 use crate::protocol::Timestamp;
 
-/// A key that signs tokens.
+/// What a key signs: the keys of each stand by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUse {
+    /// Tokens.
+    Tokens,
+    /// Cards of A2A.
+    Cards,
+}
+
+impl KeyUse {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Tokens, Self::Cards];
+
+    /// What the private halves are sealed for.
+    #[must_use]
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::Tokens => "token-key",
+            Self::Cards => "card-key",
+        }
+    }
+
+    pub(super) const fn table(self) -> &'static str {
+        match self {
+            Self::Tokens => "token_keys",
+            Self::Cards => "card_keys",
+        }
+    }
+}
+
+/// A key that signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenKey {
-    /// Its name in tokens.
+pub struct SigningKey {
+    /// Its name in what it signed.
     pub id: String,
     /// The private key, sealed.
     pub sealed: Vec<u8>,
@@ -20,21 +51,26 @@ pub struct TokenKey {
     pub created_at: Timestamp,
     /// Until when it signs.
     pub signs_until: Timestamp,
-    /// Until when tokens it signed may be good.
+    /// Until when others may need its public half.
     pub ends_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT id, sealed, public, created_at, signs_until, ends_at FROM token_keys";
+const SELECT: &str = "SELECT id, sealed, public, created_at, signs_until, ends_at FROM";
 
 impl Store {
     /// The keys that are not over, the newest first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn token_keys(&self, now: Timestamp) -> Result<Vec<TokenKey>, StoreError> {
+    pub async fn signing_keys(
+        &self,
+        of: KeyUse,
+        now: Timestamp,
+    ) -> Result<Vec<SigningKey>, StoreError> {
         let mut reader = self.reader().await?;
         let statement = Statement::new(format!(
-            "{SELECT} WHERE ends_at > ? ORDER BY created_at DESC, id LIMIT 100"
+            "{SELECT} {} WHERE ends_at > ? ORDER BY created_at DESC, id LIMIT 100",
+            of.table()
         ))
         .bind(now.as_millis());
         let rows = reader.rows(statement).await?;
@@ -46,14 +82,19 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn add_token_key(&self, key: TokenKey, enough: Timestamp) -> Result<(), StoreError> {
-        self.0.committing.commit(Add(key, enough)).await
+    pub async fn add_signing_key(
+        &self,
+        of: KeyUse,
+        key: SigningKey,
+        enough: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.0.committing.commit(Add(of, key, enough)).await
     }
 }
 
-fn key(row: &Row) -> sqlx::Result<TokenKey> {
+fn key(row: &Row) -> sqlx::Result<SigningKey> {
     let moment = |column| Ok::<_, sqlx::Error>(Timestamp::from_millis(row.int(column)?));
-    Ok(TokenKey {
+    Ok(SigningKey {
         id: row.text(0)?,
         sealed: row.bytes(1)?,
         public: row.bytes(2)?,
@@ -63,7 +104,7 @@ fn key(row: &Row) -> sqlx::Result<TokenKey> {
     })
 }
 
-struct Add(TokenKey, Timestamp);
+struct Add(KeyUse, SigningKey, Timestamp);
 
 impl Verb for Add {
     type Answer = ();
@@ -73,18 +114,21 @@ impl Verb for Add {
         tx: &'a mut Connection,
         _topics: &'a mut Vec<Topic>,
     ) -> sqlx::Result<()> {
-        let Self(key, enough) = self;
-        let clear = Statement::new("DELETE FROM token_keys WHERE ends_at <= ?");
+        let Self(of, key, enough) = self;
+        let table = of.table();
+        let clear = Statement::new(format!("DELETE FROM {table} WHERE ends_at <= ?"));
         tx.tell(clear.bind(key.created_at.as_millis())).await?;
-        let find = Statement::new("SELECT count(*) FROM token_keys WHERE signs_until >= ?")
-            .bind(enough.as_millis());
+        let find = Statement::new(format!(
+            "SELECT count(*) FROM {table} WHERE signs_until >= ?"
+        ))
+        .bind(enough.as_millis());
         if tx.row(find).await?.map_or(Ok(0), |row| row.int(0))? > 0 {
             return Ok(());
         }
-        let insert = Statement::new(
-            "INSERT INTO token_keys (id, sealed, public, created_at, signs_until, ends_at) \
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )
+        let insert = Statement::new(format!(
+            "INSERT INTO {table} (id, sealed, public, created_at, signs_until, ends_at) \
+             VALUES (?, ?, ?, ?, ?, ?)"
+        ))
         .bind(key.id.as_str())
         .bind(key.sealed.as_slice())
         .bind(key.public.as_slice())

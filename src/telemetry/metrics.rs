@@ -3,6 +3,9 @@
 //! Label values come from closed sets (codes, routes of the router, names of listeners), so the
 //! number of series is bounded whatever callers send.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,7 @@ use super::policy_metrics::PolicyMetrics;
 use super::queue_metrics::QueueMetrics;
 use super::schema_metrics::SchemaMetrics;
 use super::signature_metrics::SignatureMetrics;
+use super::task_metrics::TaskMetrics;
 use crate::protocol::{ErrorCode, Timestamp};
 
 /// The content type of [`Metrics::encode`].
@@ -43,6 +47,8 @@ pub enum RefusedConnection {
     Total,
     /// This client address holds as many connections as it may.
     Address,
+    /// This client address connects more often than it may.
+    Rate,
     /// The PROXY header is missing, late or malformed.
     ProxyHeader,
     /// The TLS handshake failed or took too long.
@@ -58,6 +64,7 @@ impl RefusedConnection {
         match self {
             Self::Total => "total",
             Self::Address => "address",
+            Self::Rate => "rate",
             Self::ProxyHeader => "proxy_header",
             Self::Handshake => "handshake",
             Self::Accept => "accept",
@@ -143,6 +150,7 @@ struct Series {
     schemas: SchemaMetrics,
     issuers: IssuerMetrics,
     live: LiveMetrics,
+    tasks: TaskMetrics,
     outgoing: Family<ByPurpose, Counter>,
 }
 
@@ -258,6 +266,7 @@ impl Metrics {
             schemas: SchemaMetrics::register(r),
             issuers: IssuerMetrics::register(r),
             live: LiveMetrics::register(r),
+            tasks: TaskMetrics::register(r),
             outgoing: series(
                 r,
                 Family::default(),
@@ -333,6 +342,12 @@ impl Metrics {
     #[must_use]
     pub fn live(&self) -> &LiveMetrics {
         &self.0.live
+    }
+
+    /// The series of tasks of A2A.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskMetrics {
+        &self.0.tasks
     }
 
     /// A request was refused with this code.
@@ -429,63 +444,5 @@ const fn status_class(status: u16) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
-    }
-}
-
-/// The room of the database, and whether it is there: it is until it is found away.
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_of_the_contract_is_shown() {
-        let metrics = Metrics::new();
-        metrics.accepted("submission");
-        metrics.refused(ErrorCode::AgentUnknown);
-        let flight = metrics.request_in_flight();
-        metrics.answered(&HttpAnswer {
-            route: "/v1/messages".into(),
-            method: "POST",
-            status: 202,
-            took: Duration::from_millis(2),
-        });
-        metrics.commit(3, Duration::from_millis(1));
-        let open = metrics.connection("https");
-        metrics.connection_refused(RefusedConnection::Address);
-        metrics.dns_lookup("txt", "found");
-        metrics.store_free_bytes(42);
-        metrics.certificate_expires(Timestamp::from_millis(7_000));
-        let text = metrics.encode();
-        for line in [
-            r#"amtp_messages_accepted_total{origin="submission"} 1"#,
-            r#"amtp_refused_total{code="AGENT_UNKNOWN"} 1"#,
-            "amtp_http_requests_in_flight 1",
-            r#"amtp_http_request_duration_seconds_bucket{le="0.0025",route="/v1/messages",method="POST",status_class="2xx"} 1"#,
-            r#"amtp_commit_batch_size_bucket{le="4.0"} 1"#,
-            "amtp_commit_duration_seconds_count 1",
-            r#"amtp_connections{listener="https"} 1"#,
-            r#"amtp_connections_refused_total{reason="address"} 1"#,
-            r#"amtp_dns_lookups_total{kind="txt",outcome="found"} 1"#,
-            "amtp_store_free_bytes 42",
-            "amtp_tls_certificate_expiry_timestamp_seconds 7",
-            concat!(
-                r#"amtp_build_info{version=""#,
-                env!("CARGO_PKG_VERSION"),
-                r#""} 1"#
-            ),
-        ] {
-            assert!(
-                text.lines().any(|shown| shown == line),
-                "{line} is not in\n{text}"
-            );
-        }
-        drop((flight, open));
-        let text = metrics.encode();
-        assert!(text.contains("amtp_http_requests_in_flight 0"), "{text}");
-        assert!(
-            text.contains(r#"amtp_connections{listener="https"} 0"#),
-            "{text}"
-        );
-        assert!(text.ends_with("# EOF\n"));
     }
 }

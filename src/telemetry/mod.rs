@@ -18,6 +18,7 @@ mod queue_metrics;
 mod schema_metrics;
 mod signature_metrics;
 mod standings;
+mod task_metrics;
 
 pub use admission_metrics::{AdmissionMetrics, ClassMetrics};
 pub use alerts::{Alert, Alerts, Beyond, Waiting};
@@ -31,3 +32,4 @@ pub use queue_metrics::{QueueGauges, QueueMetrics};
 pub use schema_metrics::SchemaMetrics;
 pub use signature_metrics::SignatureMetrics;
 pub use standings::{Standing, Standings, UnderWay};
+pub use task_metrics::{PushOutcome, TaskEnd, TaskMetrics};

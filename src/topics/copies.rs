@@ -129,7 +129,7 @@ impl Topics {
                 Plan::Inbox { mailbox, .. } => Some(*mailbox),
                 Plan::Queue { party, .. } => Some(*party),
                 Plan::Refused(ErrorCode::AgentUnknown) => None,
-                Plan::Refused(_) => return false,
+                Plan::Bridge(_) | Plan::Refused(_) => return false,
             };
             let same = target.is_some_and(|it| it.agent == number);
             if !same && let Some(target) = target {

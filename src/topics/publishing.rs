@@ -88,6 +88,8 @@ impl Topics {
             certificates: Arc::default(),
             request_id: by.request_id,
             verify_by: self.0.clock.monotonic() + VERIFICATION,
+            reads_answers: true,
+            succession: None,
         };
         (arrival, by.entry)
     }

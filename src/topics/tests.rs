@@ -329,6 +329,7 @@ impl World {
             }],
             reserved: None,
             place: None,
+            succession: None,
             blobs: Vec::new(),
         };
         let decision = self.store.accept(acceptance).await.unwrap();

@@ -8,7 +8,7 @@ use hyper::header::{DATE, RETRY_AFTER};
 use crate::protocol::Timestamp;
 
 /// Nobody is waited for longer than a year; the queue bounds it further.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+pub(super) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// The pause asked for: seconds, or until a date. The date is read against the answer's own `Date`,
 /// so that clocks that differ do not matter, and against `now` where it has none.

@@ -4,9 +4,13 @@
 //! tries once (and at once again only where the protocol says so); when to try again is the
 //! queue's matter. What is unknown defers, it never fails.
 
+mod a2a;
+mod a2a_push;
 mod after;
 mod behind;
+mod front;
 mod group;
+mod local;
 mod mail;
 mod peer;
 mod text;
@@ -22,7 +26,10 @@ use bytes::Bytes;
 use crate::protocol::{Address, Domain, ErrorCode, Message, Timestamp};
 use crate::store::{StoredMessage, WireIdentity};
 
+pub use a2a::{A2aClient, A2aOptions, A2aTransport, Problem, TASK_NOT_FOUND};
+pub use a2a_push::{OldTask, PushRetry, PushTools, Pusher};
 pub use group::{GroupTransport, is_for_readers};
+pub use local::LocalTransport;
 pub use mail::{
     Login, MailSettings, MailSigner, MailTools, MailTransport, SignFault, SmarthostSettings,
 };

@@ -28,8 +28,9 @@ mod visit;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::front::carried_on;
 use super::text;
-use super::{Attempted, Carrying, Destination, Fault, Load, Parcel, Transport};
+use super::{Attempted, Carrying, Destination, Fault, Load, Outcome, Parcel, Transport};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::discovery::{Answer, Discovery, Found};
@@ -110,6 +111,55 @@ impl PeerTransport {
         self
     }
 
+    /// Carries parcels; copies for addresses of ours that stand for an agent there go as from those.
+    async fn carry_to(&self, domain: &Domain, parcels: Vec<Parcel>) -> Vec<Vec<Attempted>> {
+        let is_there = |parcel: &Parcel| {
+            let mut copies = parcel.copies.iter();
+            copies.all(|copy| copy.recipient.domain() == domain)
+        };
+        if parcels.iter().all(is_there) {
+            return self.travel(domain, parcels).await;
+        }
+        let mut results: Vec<Vec<Option<Attempted>>> = parcels
+            .iter()
+            .map(|parcel| vec![None; parcel.copies.len()])
+            .collect();
+        let (mut going, mut places) = (Vec::new(), Vec::new());
+        for (at, parcel) in parcels.iter().enumerate() {
+            let (there, here): (Vec<usize>, Vec<usize>) = (0..parcel.copies.len())
+                .partition(|slot| parcel.copies[*slot].recipient.domain() == domain);
+            if !there.is_empty() {
+                let copies = there.iter().map(|slot| parcel.copies[*slot].clone());
+                going.push(Parcel {
+                    copies: copies.collect(),
+                    ..parcel.clone()
+                });
+                places.push((at, there));
+            }
+            for slot in here {
+                match carried_on(&self.tools.store, parcel, &parcel.copies[slot], domain).await {
+                    Ok(onward) => {
+                        going.push(onward);
+                        places.push((at, vec![slot]));
+                    }
+                    Err(outcome) => results[at][slot] = Some(unsent(outcome)),
+                }
+            }
+        }
+        let carried = self.travel(domain, going).await;
+        for ((at, slots), made) in places.into_iter().zip(carried) {
+            for (slot, made) in slots.into_iter().zip(made) {
+                results[at][slot] = Some(made);
+            }
+        }
+        let untried = || unsent(Outcome::Deferred(not_tried()));
+        let whole = |made: Vec<Option<Attempted>>| {
+            let made = made.into_iter();
+            made.map(|it| it.unwrap_or_else(untried)).collect()
+        };
+        results.into_iter().map(whole).collect()
+    }
+
     async fn travel(&self, domain: &Domain, parcels: Vec<Parcel>) -> Vec<Vec<Attempted>> {
         let mut trip = Trip::new(parcels);
         match self.tools.discovery.find(domain).await {
@@ -188,6 +238,19 @@ impl PeerTransport {
     }
 }
 
+/// Nothing was sent.
+const fn unsent(outcome: Outcome) -> Attempted {
+    Attempted {
+        outcome,
+        remote: None,
+        renew: false,
+    }
+}
+
+fn not_tried() -> super::Trouble {
+    text::trouble(ErrorCode::TemporaryFailure, Fault::Message, "not tried")
+}
+
 /// Our own database fails: nothing may be sent that is not on disk.
 fn own_trouble(error: &StoreError) -> super::Trouble {
     tracing::error!(%error, "messages to peers wait for the database");
@@ -202,7 +265,7 @@ impl Transport for PeerTransport {
     fn carry<'a>(&'a self, to: &'a Destination, parcels: Vec<Parcel>) -> Carrying<'a> {
         Box::pin(async move {
             match to {
-                Destination::Peer(domain) => self.travel(domain, parcels).await,
+                Destination::Peer(domain) => self.carry_to(domain, parcels).await,
                 other => {
                     let mut trip = Trip::new(parcels);
                     let words = format!("{other} is no peer");

@@ -27,6 +27,7 @@ use request::Letter;
 
 pub use reply::{may_reply, reply_message};
 pub use request::greeting;
+pub(super) use request::own_headers;
 
 /// How long a webhook has, and how much it may answer.
 const LIMITS: AnswerLimits = AnswerLimits {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use amtpd::clock::Clock;
@@ -48,6 +48,8 @@ struct Counts {
     promised: AtomicU64,
     arrived: AtomicU64,
     repeated: AtomicU64,
+    /// Messages without a receipt.
+    open: AtomicUsize,
 }
 
 /// How it goes on.
@@ -132,7 +134,10 @@ impl Member {
             Some("receipt") => {
                 // Answers come in the order in which the messages were said, or not at all.
                 let reference = frame["ref"].as_str().unwrap_or_default();
+                let before = self.unheard.len();
                 self.unheard.retain(|it| it.reference != reference);
+                let heard = before - self.unheard.len();
+                self.counts.open.fetch_sub(heard, Ordering::Relaxed);
                 self.counts.promised.fetch_add(1, Ordering::Relaxed);
             }
             Some("done") => {
@@ -189,6 +194,7 @@ impl Member {
         *number += 1;
         let frame = json!({ "type": "send", "ref": reference, "message": message });
         socket.say(&frame);
+        self.counts.open.fetch_add(1, Ordering::Relaxed);
         self.unheard.push_back(Said {
             reference,
             to,
@@ -270,7 +276,7 @@ async fn agents_that_are_connected_lose_nothing_in_a_crash_and_a_cut() {
     check(members.join_all().await, &counts);
 }
 
-/// Waits until as much came as was promised, and nothing more comes.
+/// Waits until all that was said has its receipt, as much came as was promised, and nothing more comes.
 async fn settled(counts: &Counts, members: &mut JoinSet<Member>) {
     let until = Instant::now() + PATIENCE;
     let mut before = (0, 0);
@@ -281,10 +287,14 @@ async fn settled(counts: &Counts, members: &mut JoinSet<Member>) {
         }
         let promised = counts.promised.load(Ordering::Relaxed);
         let now = (promised, counts.arrived.load(Ordering::Relaxed));
-        if now == before && now.1 >= promised && promised > 0 {
+        let open = counts.open.load(Ordering::Relaxed);
+        if now == before && now.1 >= promised && promised > 0 && open == 0 {
             return;
         }
-        assert!(Instant::now() < until, "promised and arrived: {now:?}");
+        assert!(
+            Instant::now() < until,
+            "promised and arrived: {now:?}; without receipts: {open}"
+        );
         before = now;
     }
 }

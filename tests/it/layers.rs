@@ -18,7 +18,7 @@ const LAYERS: [(&str, &str); 18] = [
     ("task", "store"),
     ("auth", "store discovery"),
     ("intake", "store policy schema auth mime workflow task"),
-    ("transport", "store discovery mime"),
+    ("transport", "store discovery mime task"),
     ("live", "store intake"),
     ("topics", "store policy auth intake"),
     (

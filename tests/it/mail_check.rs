@@ -32,9 +32,9 @@ impl World {
         let remote: IpAddr = HERE.parse().unwrap();
         let sent = MailSent {
             remote,
-            hello: "client.test",
-            reverse_path: path,
-            raw,
+            hello: "client.test".to_owned(),
+            reverse_path: path.to_owned(),
+            raw: raw.to_vec().into(),
         };
         self.check.check(sent).await
     }

@@ -127,17 +127,33 @@ impl Bench {
         client
     }
 
+    fn url(&self, route: &str) -> String {
+        let port = self.site.https().port();
+        format!("https://{}:{port}{route}", World::host("a.test"))
+    }
+
     fn post<B>(&self, key: Option<&str>, body: B) -> Request<B> {
-        let mut request = Request::post(format!(
-            "https://{}:{}/v1/messages",
-            World::host("a.test"),
-            self.site.https().port()
-        ))
-        .header("content-type", "application/json");
+        let request = Request::post(self.url("/v1/messages"));
+        let mut request = request.header("content-type", "application/json");
         if let Some(key) = key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         request.body(body).unwrap()
+    }
+
+    fn post_batch(&self, lines: Vec<u8>) -> Request<Full<Bytes>> {
+        Request::post(self.url("/v1/messages/batch"))
+            .header("content-type", "application/x-ndjson")
+            .body(Full::from(lines))
+            .unwrap()
+    }
+
+    /// What is answered to these lines.
+    async fn batch(&self, lines: Vec<u8>) -> Vec<Value> {
+        let mut client = self.http2::<Full<Bytes>>().await;
+        let answer = client.send_request(self.post_batch(lines)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        lines_of(&answer.into_body().collect().await.unwrap().to_bytes())
     }
 
     fn message(&self, sender: &str, headers: Value) -> Bytes {
@@ -366,50 +382,92 @@ async fn bodies_that_are_not_read_do_not_hold_up_their_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_is_shed_in_the_middle_is_not_overtaken_by_its_end() {
+async fn a_batch_of_which_a_part_comes_too_fast_is_not_overtaken_by_its_end() {
+    let rate = [("AMTPD__LIMITS__DOMAIN_RATE", "100/s")];
+    let bench = Bench::new(&rate).await;
+    let mut lines = bench.message("x@peer.test", json!({})).to_vec();
+    lines.push(b'\n');
+    let answer = bench.batch(lines.repeat(LINES)).await;
+    let states: Vec<u64> = answer
+        .iter()
+        .map(|it| it["status"].as_u64().unwrap())
+        .collect();
+    let end = states.iter().position(|state| *state != 202).unwrap();
+    // There would be room for some of these meanwhile.
+    assert!(
+        states[end..].iter().all(|state| [429, 503].contains(state)),
+        "{states:?}"
+    );
+    for line in &answer[..end] {
+        assert!(line.get("retry_after").is_none(), "{line}");
+    }
+    for line in &answer[end..] {
+        assert!(line["retry_after"].as_u64().unwrap() >= 1, "{line}");
+    }
+    assert_eq!(bench.site.inbox(&bench.bob).await.len(), end);
+}
+
+/// The lines of an answer to a batch.
+fn lines_of(body: &[u8]) -> Vec<Value> {
+    let lines = serde_json::Deserializer::from_slice(body).into_iter();
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+/// More than are ever in flight without having reached the limit.
+const BATCHES: usize = 6;
+const LINES: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_batch_wait_for_room_and_shut_nobody_out() {
     let mut bench = Bench::new(&[]).await;
-    let alice = bench.alice.clone();
+    bench.make_the_peer_known().await;
     let lock = bench.stop_the_store().await;
-    let line = |n: u64| {
-        let to = [bench.bob.address.as_str()];
-        json!({ "sender": alice.address, "recipients": to, "payload": n }).to_string()
-    };
-    let body: Vec<String> = (0..200).map(line).collect();
-    let body = body.join("\n").into_bytes();
-    // As many batches as are let in; their lines find room, or do not.
-    let (site, release) = (&bench.site, async {
-        eventually_so("lines are shed", SOON, async || {
-            let shed = bench.counts("amtp_shed_total").await;
-            (shed["submission"] > 0).then_some(())
+    let client = bench.http2::<Full<Bytes>>().await;
+    let mut lines = bench.message("x@peer.test", json!({})).to_vec();
+    lines.push(b'\n');
+    for _ in 0..BATCHES {
+        let request = bench.post_batch(lines.repeat(LINES));
+        let answer = client.clone().send_request(request);
+        bench.sent.spawn(async move {
+            let (head, body) = answer.await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (head.status, head.headers, lines_of(&body).into())
+        });
+    }
+    let limit = eventually_so("half of the limit is in flight", SOON, async || {
+        let text = bench.metrics().await;
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let limit: u64 = line("amtp_accepts_limit ").unwrap().parse().unwrap();
+        let peers = line(r#"amtp_admitted_total{class="verified"} "#).unwrap();
+        (peers.parse::<u64>().unwrap() > limit / 2).then_some(limit)
+    })
+    .await;
+    assert!(limit < (BATCHES * LINES) as u64, "{limit}");
+    // The others find what they would find without the batches.
+    let (alice, bob) = (bench.alice.clone(), bench.bob.clone());
+    let mail = bench.site.inbox(&bob).await;
+    assert_eq!(mail.len(), 1, "who asks for its mail is served");
+    let to = [bob.address.as_str()];
+    let submission = bench.site.send(&alice, &to, json!("x"));
+    let release = async {
+        eventually_so("it has come in", SOON, async || {
+            let ours = bench.counts("amtp_admitted_total").await["submission"];
+            (ours == 1).then_some(())
         })
         .await;
         sqlx::Connection::close(lock).await.unwrap();
-    });
-    let send = || site.batch(&alice, body.clone(), "");
-    let (one, two, three, four, ()) = tokio::join!(send(), send(), send(), send(), release);
+    };
+    tokio::join!(submission, release);
     let mut taken = 0;
-    for (status, lines) in [one, two, three, four] {
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            continue;
+    while let Some(answered) = bench.sent.join_next().await {
+        let (status, _, lines) = answered.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        for line in lines.as_array().unwrap() {
+            assert_eq!(line["status"], 202, "{line}");
+            taken += 1;
         }
-        let states: Vec<u64> = lines
-            .iter()
-            .map(|it| it["status"].as_u64().unwrap())
-            .collect();
-        assert_eq!(states.len(), 200);
-        let first_shed = states.iter().position(|state| *state == 503);
-        let end = first_shed.unwrap_or(states.len());
-        assert!(
-            states[..end].iter().all(|state| *state == 202),
-            "{states:?}"
-        );
-        assert!(
-            states[end..].iter().all(|state| *state == 503),
-            "{states:?}"
-        );
-        taken += end;
     }
-    assert!(taken > 0 && taken < 800, "{taken}");
-    assert_eq!(bench.site.inbox(&bench.bob).await.len(), taken);
-    bench.sent.abort_all();
+    assert_eq!(taken, BATCHES * LINES);
+    let shed = bench.counts("amtp_shed_total").await;
+    assert_eq!(total(&shed), 0, "{shed:?}");
 }

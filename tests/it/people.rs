@@ -13,6 +13,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::support::behaviour::Behaviour;
+use crate::support::dkim::python;
 use crate::support::peer::ScriptedPeer;
 use crate::support::postfix::Postfix;
 use crate::support::site::{Site, World};
@@ -104,7 +105,7 @@ fn exchange(world: &World, domain: &str, host: &str) {
 /// A mail as Python reads it, its signatures checked by dkimpy.
 fn read_mail(mail: &Path, records: &Value) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/people/read.py");
-    let done = Command::new("/usr/bin/python3")
+    let done = python()
         .arg(script)
         .arg(mail)
         .arg(records.to_string())
@@ -162,6 +163,12 @@ async fn a_person_gets_a_signed_mail_and_a_stranger_loses_nothing_for_her() {
         ("AMTPD__BRIDGE__TLS", "required"),
     ];
     let town = Town::build("127.0.31.1", &["dora"], &dkim).await;
+    let place = format!("/v1/admin/agents/{}", town.alice.address);
+    for (name, status) in [("A\r\nBcc: eve@evil.test", 400), ("Grüne Läden", 200)] {
+        let named = json!({ "display_name": name });
+        let answer = town.a.admin(Method::PATCH, &place, Some(named)).await;
+        assert_eq!(answer.0, status, "{}", answer.1);
+    }
     let message = json!({
         "sender": town.alice.address,
         "recipients": ["dora@people.test", "nobody@people.test"],
@@ -174,14 +181,14 @@ async fn a_person_gets_a_signed_mail_and_a_stranger_loses_nothing_for_her() {
     assert_eq!(read["subject"], "[AMTP] Größe der Bestellung");
     assert_eq!(read["signatures"], json!([true, true]), "{read}");
     assert_eq!(read["changed"], false, "{read}");
-    assert_eq!(read["reply_to"], "alice <alice@a.test>");
+    assert_eq!(read["reply_to"], "Grüne Läden <alice@a.test>");
     assert_eq!(read["auto"], "auto-generated");
     assert_eq!(read["message_id"], format!("<{id}@a.test>"));
     assert_eq!(read["message"]["message_id"], id);
     assert_eq!(read["message"]["payload"]["preis"], "12,50 €");
     assert_eq!(read["defects"], json!([]));
     let words = |name: &str| read[name].as_str().unwrap().to_owned();
-    assert!(words("from").contains("<amtp-bridge@a.test>"), "{read}");
+    assert_eq!(words("from"), "Grüne Läden via AMTP <amtp-bridge@a.test>");
     assert!(words("return_path").starts_with("<bounce+"), "{read}");
     assert!(words("received").contains("TLS"), "{read}");
     assert!(words("text").contains("12,50 €"), "{read}");
@@ -307,6 +314,28 @@ async fn whom_a_gateway_does_not_know_may_have_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_does_not_take_for_long_enough_goes_on_as_mail() {
+    let retry = [
+        ("AMTPD__DELIVERY__RETRY__ATTEMPTS", "2"),
+        ("AMTPD__DELIVERY__RETRY__INITIAL", "100ms"),
+        ("AMTPD__PEERS", "{people.test: {allow_private: true}}"),
+    ];
+    let town = Town::build("127.0.31.10", &["dora"], &retry).await;
+    let issued = town.world.certificate("people.test");
+    let peer = ScriptedPeer::start("127.0.31.10:0".parse().unwrap(), &issued);
+    peer.always(Behaviour::json(503, &json!({})));
+    town.world.publish("people.test", peer.address(), "");
+    let id = town
+        .a
+        .send(&town.alice, &["dora@people.test"], json!(1))
+        .await;
+    town.recipient(&id, "dora@people.test", "delivered").await;
+    assert_eq!(town.mails("dora", 1).await.len(), 1);
+    let trace = town.trace(&id).await;
+    assert!(trace.contains("it goes on as mail"), "{trace}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_keeps_mail_from_people() {
     const POLICY: &str = "version: \"1.0\"\ndefault_policy: allow\nrules:\n  \
         - {direction: bridge-out, recipient_pattern: \"eve@people.test\", action: deny}\n";
@@ -321,4 +350,64 @@ async fn a_policy_keeps_mail_from_people() {
     let eve = town.recipient(&id, "eve@people.test", "failed").await;
     assert_eq!(eve["error_code"], "RECIPIENT_NOT_FOUND");
     assert!(town.postfix.mails("eve").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_looks_at_what_mail_needs() {
+    let keys = tempfile::tempdir().unwrap();
+    let ed = make_key(&keys.path().join("ed.pem"), &["-algorithm", "ed25519"]);
+    let dkim = [
+        ("AMTPD__BRIDGE__DKIM__SELECTOR", "e1"),
+        ("AMTPD__BRIDGE__DKIM__KEY_FILE", ed.as_str()),
+    ];
+    let town = Town::build("127.0.31.12", &["dora"], &dkim).await;
+    let looked = || {
+        let done = amtpd()
+            .args(["doctor", "a.test", "--json", "--config"])
+            .arg(town.a.config())
+            .args(["--dns", &town.world.dns.address().to_string()])
+            .env("AMTPD__BRIDGE__HOST", "gateway.a.test")
+            .env("AMTPD__NET__ALLOW__SMTP", "[127.0.0.0/8]")
+            .env(
+                "AMTPD__DNS__SERVERS",
+                format!("[\"{}\"]", town.world.dns.address()),
+            )
+            .envs(dkim)
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().clone();
+        move |name: &str| -> Vec<String> {
+            let of_name = checks.iter().filter(|check| check["name"] == name);
+            let result = |check: &Value| match check["result"].as_str() {
+                Some("ok") => "ok".to_owned(),
+                _ => check.to_string(),
+            };
+            of_name.map(result).collect()
+        }
+    };
+    let before = looked();
+    for name in ["spf", "dmarc", "dkim", "reverse"] {
+        let said = before(name);
+        assert!(said.iter().any(|it| it != "ok"), "{name}: {said:?}");
+    }
+    exchange(&town.world, "a.test", "gateway.a.test");
+    for (name, data) in records(&town, &dkim).as_object().unwrap() {
+        let data = data.as_str().unwrap().as_bytes();
+        let strings: Vec<&str> = data
+            .chunks(200)
+            .map(|piece| std::str::from_utf8(piece).unwrap())
+            .collect();
+        town.world.dns.set_txt(name, &strings);
+    }
+    town.world.dns.set_a("gateway.a.test", town.server().ip());
+    let after = looked();
+    // Loopback has names of its own: what is said of `reverse` is tested beside it.
+    for name in ["mx", "spf", "dmarc", "dkim", "mta-sts"] {
+        let said = after(name);
+        assert!(
+            !said.is_empty() && said.iter().all(|it| it == "ok"),
+            "{name}: {said:?}"
+        );
+    }
 }

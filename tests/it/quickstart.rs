@@ -44,7 +44,8 @@ fn every_step_is_confirmed_also_the_second_time() {
         "Reply-To: alice@alpha.test",
         "250 2.6.0 Taken as ",
         "inbox of alice@alpha.test: \"Re: [AMTP] May I order?\" from dora@people.test",
-        "All 9 steps were confirmed",
+        "SendMessage: TASK_STATE_COMPLETED",
+        "All 10 steps were confirmed",
     ] {
         assert!(said.contains(sentence), "{sentence:?} is not in {said}");
     }

@@ -276,6 +276,7 @@ impl Tools {
             room: Room::new(1 << 20, false),
         };
         Ok(Api {
+            a2a: None,
             intake,
             auth,
             topics: sockets.topics.clone(),

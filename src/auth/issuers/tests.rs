@@ -3,7 +3,6 @@
 mod tables;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Mutex;
 
 use base64::Engine as _;
@@ -14,22 +13,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as CertKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rustls_pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::auth::jwt::{Algorithm, Claims};
 use crate::clock::TestClock;
-use crate::net::{
-    AddressFilter, Asked, GuardOptions, MailExchange, Plain, Records, Resolver, Times, TlsVersions,
-};
+use crate::net::testing::{Here, tls_of};
+use crate::net::{AddressFilter, GuardOptions, Plain, Times, TlsVersions};
 
 const NOW: i64 = 1_800_000_000;
 const DOMAIN: &str = "issuer.test";
@@ -71,27 +66,6 @@ struct Says {
     keys: Value,
     cache: &'static str,
     asked: Vec<String>,
-}
-
-struct Here;
-
-impl Resolver for Here {
-    fn txt<'a>(&'a self, _name: &'a str) -> Asked<'a, String> {
-        unreachable!("only addresses are asked for")
-    }
-
-    fn mx<'a>(&'a self, _name: &'a str) -> Asked<'a, MailExchange> {
-        unreachable!("only addresses are asked for")
-    }
-
-    fn addresses<'a>(&'a self, _host: &'a str) -> Asked<'a, IpAddr> {
-        Box::pin(async {
-            Ok(Records {
-                records: vec!["127.0.0.1".parse().unwrap()],
-                ttl: MINUTE,
-            })
-        })
-    }
 }
 
 /// An issuer that runs, and whoever believes it.
@@ -203,26 +177,9 @@ fn set(keys: &[&Pair]) -> Value {
 
 /// Runs the issuer's server; its authority is `ca.pem`.
 async fn serve(folder: &std::path::Path, says: &Arc<Mutex<Says>>, tasks: &mut JoinSet<()>) -> u16 {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, CertKey::generate().unwrap()).unwrap();
-    std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
-    let params = CertificateParams::new(vec![DOMAIN.to_owned()]).unwrap();
-    let key = CertKey::generate().unwrap();
-    let certificate = params.signed_by(&key, &ca).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = tls_of(DOMAIN, folder);
     let says = says.clone();
     tasks.spawn(async move {
         let mut open = JoinSet::new();

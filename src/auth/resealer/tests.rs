@@ -9,7 +9,9 @@ use crate::clock::TestClock;
 use crate::events::Events;
 use crate::protocol::{AgentName, Domain, Timestamp};
 use crate::store::tests::Home;
-use crate::store::{self, Created, Grant, NewAgent, NewKey, StoreOptions, TokenKey};
+use crate::store::{
+    self, Created, Grant, KeyUse, NewAgent, NewKey, NewPush, NewTask, SigningKey, StoreOptions,
+};
 use crate::telemetry::Metrics;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -48,15 +50,47 @@ async fn agent(store: &Store, name: &str, sealed_headers: Option<Vec<u8>>) -> i6
 }
 
 async fn token_key(store: &Store, sealer: &Sealer) {
-    let key = TokenKey {
+    let key = SigningKey {
         id: "k".to_owned(),
-        sealed: sealer.seal(TOKEN_KEY, b"private"),
+        sealed: sealer.seal(KeyUse::Tokens.purpose(), b"private"),
         public: vec![4; 65],
         created_at: NOW,
         signs_until: NOW.plus(EVERY),
         ends_at: NOW.plus(EVERY),
     };
-    store.add_token_key(key, NOW).await.unwrap();
+    store
+        .add_signing_key(KeyUse::Tokens, key, NOW)
+        .await
+        .unwrap();
+}
+
+/// A task with a place where its changes are posted.
+async fn push(store: &Store, sealer: &Sealer) {
+    let task = NewTask {
+        id: "t".to_owned(),
+        agent: 1,
+        owner: "agent:1".to_owned(),
+        context: "c".to_owned(),
+        dialect: 10,
+        alias: None,
+        state: 1,
+        status: Vec::new(),
+        message: Vec::new(),
+        metadata: None,
+        request: None,
+        key: None,
+        held_until: NOW,
+        deadline_at: None,
+        push: Some(NewPush {
+            id: "p".to_owned(),
+            dialect: 10,
+            url: "https://p.test/".to_owned(),
+            sealed: Some(sealer.seal(PUSH_CREDENTIALS, b"shown")),
+            now: NOW,
+        }),
+        now: NOW,
+    };
+    store.open_task(task, None).await.unwrap();
 }
 
 async fn a_value_of_a_previous_key_is_sealed_anew(home: Home) {
@@ -80,6 +114,7 @@ async fn a_value_of_a_previous_key_is_sealed_anew(home: Home) {
     let lost = stranger.seal(WEBHOOK_HEADERS, b"x");
     let lost_agent = agent(&store, "lost", Some(lost.clone())).await;
     token_key(&store, &old).await;
+    push(&store, &old).await;
 
     // The first start without a previous key notes where the secrets come from.
     let round = |sealer: &Sealer| {
@@ -92,19 +127,21 @@ async fn a_value_of_a_previous_key_is_sealed_anew(home: Home) {
     let secrets = BTreeMap::from([of(&old, AGENTS + 2)]);
     let before = Seals {
         headers: BTreeMap::from([of(&old, AGENTS), of(&stranger, 1)]),
-        token_keys: BTreeMap::from([of(&old, 1)]),
+        signing_keys: BTreeMap::from([of(&old, 1)]),
+        pushes: BTreeMap::from([of(&old, 1)]),
         webhook_secrets: secrets.clone(),
     };
     assert_eq!(store.seals().await.unwrap(), before);
 
     let expected = Resealed {
-        sealed: AGENTS + 1,
+        sealed: AGENTS + 2,
         lost: 1,
     };
     assert_eq!(round(&both).await, expected);
     let after = Seals {
         headers: BTreeMap::from([of(&new, AGENTS), of(&stranger, 1)]),
-        token_keys: BTreeMap::from([of(&new, 1)]),
+        signing_keys: BTreeMap::from([of(&new, 1)]),
+        pushes: BTreeMap::from([of(&new, 1)]),
         webhook_secrets: secrets,
     };
     assert_eq!(store.seals().await.unwrap(), after);
@@ -125,8 +162,16 @@ async fn a_value_of_a_previous_key_is_sealed_anew(home: Home) {
         }
         assert_eq!(agent.secret, Some(old.mark()));
     }
-    let keys = store.token_keys(NOW).await.unwrap();
-    assert_eq!(new.open(TOKEN_KEY, &keys[0].sealed).unwrap(), b"private");
+    let push = store.sealed_pushes(("", ""), 9).await.unwrap();
+    assert_eq!(
+        new.open(PUSH_CREDENTIALS, &push[0].sealed).unwrap(),
+        b"shown"
+    );
+    let keys = store.signing_keys(KeyUse::Tokens, NOW).await.unwrap();
+    assert_eq!(
+        new.open(KeyUse::Tokens.purpose(), &keys[0].sealed).unwrap(),
+        b"private"
+    );
     stop.cancel();
     tasks.close();
     tasks.wait().await;

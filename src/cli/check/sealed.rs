@@ -18,6 +18,7 @@ pub(super) struct Sealed {
     setting: Option<String>,
     headers: u64,
     token_keys: u64,
+    push_credentials: u64,
     webhook_secrets: u64,
 }
 
@@ -26,11 +27,12 @@ impl fmt::Display for Sealed {
         let number = |count: u64, word| counted(usize::try_from(count).unwrap_or(usize::MAX), word);
         write!(
             f,
-            "on the key {} ({}) rest {}, {} and {}",
+            "on the key {} ({}) rest {}, {}, {} and {}",
             self.key,
             self.setting.as_deref().unwrap_or("not configured"),
             number(self.headers, "header set"),
             number(self.token_keys, "token key"),
+            number(self.push_credentials, "push credential"),
             number(self.webhook_secrets, "webhook secret")
         )
     }
@@ -77,7 +79,12 @@ fn keys(secrets: Option<&Secrets>) -> Result<Vec<(KeyMark, String)>, SealFault> 
 fn table(seals: &Seals, keys: &[(KeyMark, String)]) -> Vec<Sealed> {
     let mut settings: Vec<(KeyMark, Option<String>)> = Vec::new();
     let configured = keys.iter().map(|(mark, name)| (*mark, Some(name.clone())));
-    let maps = [&seals.headers, &seals.token_keys, &seals.webhook_secrets];
+    let maps = [
+        &seals.headers,
+        &seals.signing_keys,
+        &seals.pushes,
+        &seals.webhook_secrets,
+    ];
     let found = maps.into_iter().flat_map(BTreeMap::keys);
     for (mark, name) in configured.chain(found.map(|mark| (*mark, None))) {
         if settings.iter().all(|(known, _)| *known != mark) {
@@ -87,7 +94,8 @@ fn table(seals: &Seals, keys: &[(KeyMark, String)]) -> Vec<Sealed> {
     let of = |map: &BTreeMap<KeyMark, u64>, mark: KeyMark| map.get(&mark).copied().unwrap_or(0);
     let row = |(key, setting)| Sealed {
         headers: of(&seals.headers, key),
-        token_keys: of(&seals.token_keys, key),
+        token_keys: of(&seals.signing_keys, key),
+        push_credentials: of(&seals.pushes, key),
         webhook_secrets: of(&seals.webhook_secrets, key),
         key,
         setting,
@@ -105,7 +113,8 @@ mod tests {
         let (present, previous, lost) = (mark("00000001"), mark("00000002"), mark("00000003"));
         let seals = Seals {
             headers: BTreeMap::from([(present, 5), (lost, 1)]),
-            token_keys: BTreeMap::from([(present, 1)]),
+            signing_keys: BTreeMap::from([(present, 1)]),
+            pushes: BTreeMap::from([(previous, 3)]),
             webhook_secrets: BTreeMap::from([(previous, 2)]),
         };
         let keys = [
@@ -116,9 +125,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                "on the key 00000001 (secrets.key_file) rest 5 header sets, 1 token key and 0 webhook secrets",
-                "on the key 00000002 (secrets.previous, number 1) rest 0 header sets, 0 token keys and 2 webhook secrets",
-                "on the key 00000003 (not configured) rest 1 header set, 0 token keys and 0 webhook secrets",
+                "on the key 00000001 (secrets.key_file) rest 5 header sets, 1 token key, 0 push credentials and 0 webhook secrets",
+                "on the key 00000002 (secrets.previous, number 1) rest 0 header sets, 0 token keys, 3 push credentials and 2 webhook secrets",
+                "on the key 00000003 (not configured) rest 1 header set, 0 token keys, 0 push credentials and 0 webhook secrets",
             ]
         );
     }

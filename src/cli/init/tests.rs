@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use clap::Parser;
 
@@ -54,6 +54,33 @@ fn the_folder_that_is_written_is_complete() {
         assert_eq!(mode(name), 0o600, "{name}");
     }
     assert_eq!((mode("data"), mode("tls")), (0o700, 0o700));
+}
+
+#[test]
+fn a_service_finds_its_data_elsewhere_and_reads_the_keys_by_its_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("etc");
+    let data = dir.path().join("var lib");
+    let own = fs::metadata(dir.path()).unwrap().gid().to_string();
+    let options = ["--self-signed", "--group", &own, "--data-dir"];
+    let options = [&options[..], &[data.to_str().unwrap()]].concat();
+    command(&folder, &options).run().unwrap();
+    assert!(!folder.join("data").exists() && !data.exists());
+    fs::create_dir(&data).unwrap();
+    let config = Config::load(&folder.join("amtpd.yaml"), &Environment::default()).unwrap();
+    assert_eq!(config.store.database.file().unwrap(), data.join("amtpd.db"));
+    for (name, mode) in [
+        ("admin.key", 0o640),
+        ("secrets.key", 0o640),
+        ("signing.key", 0o640),
+        ("tls/key.pem", 0o640),
+        ("tls", 0o750),
+        ("amtpd.yaml", 0o644),
+    ] {
+        let facts = fs::metadata(folder.join(name)).unwrap();
+        assert_eq!(facts.permissions().mode() & 0o777, mode, "{name}");
+        assert_eq!(facts.gid().to_string(), own, "{name}");
+    }
 }
 
 #[test]

@@ -51,6 +51,12 @@ impl Registry<'_> {
         Ok((agent, secret))
     }
 
+    /// An address that stands for an agent of another domain.
+    pub(super) async fn stand_in(&self, site: &Site, name: &str, target: &str) -> Result<Agent> {
+        let form = json!({ "delivery_mode": "peer", "push_target": target });
+        self.place(site, name).register(form).await
+    }
+
     fn place<'a>(&'a self, site: &'a Site, name: &'a str) -> Place<'a> {
         let address = format!("{name}@{}", site.domain);
         Place {

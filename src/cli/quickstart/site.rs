@@ -115,6 +115,8 @@ peers:
   {other}: {{allow_private: true}}
 net:
   allow: {{webhooks: [127.0.0.0/8], smtp: [127.0.0.0/8]}}
+# Its agents as A2A servers, each with a card under /a2a/NAME/.
+a2a: {{}}
 # Mail to people. On the Internet the port of mail servers is 25.
 bridge: {{host: {host}, port: {mail}}}
 limits: {{min_free_disk: 16MiB, shutdown_grace: 5s}}

@@ -84,9 +84,11 @@ impl Story {
         let mail = self.step(title, self.write_to_dora(&mut caught)).await?;
         let title = "9. dora answers with her mail program";
         self.step(title, self.answer_of_dora(&mail)).await?;
+        let title = "10. A program that speaks A2A calls bob, through a card of alpha.test";
+        self.step(title, self.call_by_a2a()).await?;
         Ok(Told {
             message_id: id,
-            steps: 9,
+            steps: 10,
             took: self.clock.monotonic().saturating_sub(begun),
         })
     }

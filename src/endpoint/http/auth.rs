@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::error::ApiError;
-use super::extract::{Came, Gate, bearer, invalid_field, turned_away};
+use super::extract::{Came, Gate, bearer, invalid_field, object, turned_away};
 use crate::auth::{TOKEN_LIFE, Tokens};
 use crate::envelope::Scopes;
 use crate::protocol::{Address, ErrorCode};
@@ -115,6 +115,7 @@ fn read(parts: &Parts, body: &[u8]) -> Result<Asked, ApiError> {
         return Ok(Asked::default());
     }
     if essence.eq_ignore_ascii_case("application/json") {
+        object(body)?;
         return serde_json::from_slice(body).map_err(|fault| invalid_field("", &fault.to_string()));
     }
     if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

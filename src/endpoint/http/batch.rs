@@ -1,10 +1,13 @@
 //! `POST /v1/messages/batch`: many messages in one request, one JSON object a line.
 //!
 //! They are applied in order, and each has a line of its own in the answer: a line that is refused
-//! does not stop the others, unless it is because the gateway is busy. At most 200 messages and 4 MiB; the body may be compressed with gzip
-//! or zstd, and counts as it is when unpacked.
+//! does not stop the others. But behind one that may be taken later none of its sender is taken, and
+//! where the gateway is busy none at all. The first is let in as the request was; the others wait until
+//! there is room. At most 200 messages and 4 MiB; the body may be compressed with gzip or zstd, and
+//! counts as it is when unpacked.
 
 use std::io::Read;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -18,13 +21,16 @@ use super::error::ApiError;
 use super::extract::{Caller, Came, Gate, invalid_field};
 use super::messages::{ReceiptView, arrival, is_about_nobody, slow};
 use crate::auth::Presented;
-use crate::intake::{Refusal, Taken, VERIFICATION};
+use crate::intake::{Arrival, Refusal, Taken, VERIFICATION};
 use crate::protocol::{ErrorBody, ErrorCode};
+use crate::store::Succession;
 
 /// The most messages.
 const MESSAGES: usize = 200;
 /// The most bytes, packed or not.
 const BYTES: usize = 4 * 1024 * 1024;
+/// How long the lines of a batch may wait for room, all together.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// What became of one line.
 #[derive(Serialize)]
@@ -34,6 +40,9 @@ struct LineView {
     receipt: Option<ReceiptView>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
+    /// In how many seconds to come again; an answer of its own would say it in `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 /// The lines of a batch.
@@ -73,6 +82,8 @@ pub(super) async fn post(
 ) -> Result<Response, ApiError> {
     // Handed to the store one after the other, and then waited for together: in order, with few commits.
     let verify_by = api.clock.monotonic() + VERIFICATION;
+    let room_by = api.clock.monotonic() + WAIT;
+    let succession = Succession::default();
     let mut taken: Vec<Result<Taken, Refusal>> = Vec::with_capacity(lines.len());
     for raw in lines {
         // What comes after a line that is shed is not tried: it would overtake it.
@@ -82,7 +93,13 @@ pub(super) async fn post(
             taken.push(Err(refusal.clone()));
             continue;
         }
-        let arrival = arrival(&came, presented.clone(), (raw, verify_by));
+        if !taken.is_empty() {
+            api.intake.room(room_by).await;
+        }
+        let arrival = Arrival {
+            succession: Some(succession.clone()),
+            ..arrival(&came, presented.clone(), (raw, verify_by))
+        };
         taken.push(api.intake.begin(arrival, came.entry.take()).await);
     }
     if !matches!(presented, Presented::Principal(_)) {
@@ -100,6 +117,7 @@ pub(super) async fn post(
                 status: StatusCode::ACCEPTED.as_u16(),
                 receipt: Some(ReceiptView::of(receipt)),
                 error: None,
+                retry_after: None,
             },
             Err(refusal) => {
                 let error = ApiError::from(refusal);
@@ -107,6 +125,7 @@ pub(super) async fn post(
                     status: error.code().http_status(),
                     receipt: None,
                     error: Some(error.body(&came.request_id, api.clock.now())),
+                    retry_after: error.wait(),
                 }
             }
         };

@@ -35,6 +35,8 @@ struct AgentView {
     supported_schemas: Vec<SchemaPattern>,
     role: Option<String>,
     description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
     active: bool,
     last_active: Option<Timestamp>,
 }
@@ -49,6 +51,7 @@ impl From<Agent> for AgentView {
             supported_schemas: agent.settings.supported_schemas,
             role: agent.settings.role,
             description: agent.settings.description,
+            display_name: agent.settings.display_name,
             active: agent.active,
             last_active: agent.last_active_at,
         }
@@ -130,7 +133,12 @@ impl Filters {
             None => None,
             Some("pull") => Some(DeliveryMode::Pull),
             Some("push") => Some(DeliveryMode::Push),
-            Some(_) => return Err(invalid_field("delivery_mode", "must be pull or push")),
+            Some("a2a") => Some(DeliveryMode::A2a),
+            Some("peer") => Some(DeliveryMode::Peer),
+            Some(_) => {
+                let rule = "must be pull, push, a2a or peer";
+                return Err(invalid_field("delivery_mode", rule));
+            }
         };
         let schema = params
             .text("schema")

@@ -229,7 +229,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|value| value.starts_with("application/json"))
+    content_type.is_some_and(|value| {
+        value.starts_with("application/json") || value.starts_with("application/a2a+json")
+    })
 }
 
 /// The code of a failure that the framework made.

@@ -151,22 +151,28 @@ impl ApiError {
         }
     }
 
+    /// In how many seconds to come again, where that is of use.
+    pub(super) fn wait(&self) -> Option<u64> {
+        let known = self.more.as_ref().and_then(|more| more.retry_after);
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Some(whole_seconds(known.unwrap_or(LATER)))
+            }
+            _ => None,
+        }
+    }
+
     /// The whole answer.
     pub(super) fn render(&self, id: &RequestId, now: Timestamp) -> Response {
         let more = self.more.as_deref();
         let body = self.body(id, now);
         let mut answer = (self.status(), axum::Json(body)).into_response();
-        let wait = more.and_then(|more| more.retry_after);
         let headers = answer.headers_mut();
-        match self.status() {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                let seconds = whole_seconds(wait.unwrap_or(LATER));
-                headers.insert(header::RETRY_AFTER, seconds.into());
-            }
-            _ => {}
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.wait() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if let Some(rate) = more.and_then(|more| more.rate) {
             for (name, value) in rate_headers(&rate) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
@@ -73,11 +73,15 @@ pub(super) async fn authorised(parts: &Parts, api: &Shared) -> Result<Presented,
     Err(turned_away(parts, api, (what, denied)).await)
 }
 
-/// What the route asks. One that is in no table is shut.
+/// What the route asks. One that is in no table is shut, and so is a method that is not.
 fn route_access(parts: &Parts, api: &Shared) -> Result<Access, ApiError> {
     let path = parts.extensions.get::<MatchedPath>();
     let access = path.and_then(|path| api.table.access(&parts.method, path.as_str()));
-    access.ok_or_else(|| ApiError::internal("a route without a declared permission"))
+    let methods = path.and_then(|path| api.table.methods(path.as_str()));
+    access.ok_or_else(|| match methods {
+        Some(methods) => ApiError::new(ErrorCode::MethodNotAllowed).allow(methods),
+        None => ApiError::internal("a route without a declared permission"),
+    })
 }
 
 /// Notes a wrong credential, and answers when it may be told.
@@ -179,6 +183,8 @@ pub(super) struct Came {
     pub(super) certificates: Arc<[CertificateDer<'static>]>,
     pub(super) request_id: RequestId,
     pub(super) entry: Option<Entry>,
+    /// Whether it is of a gateway of this kind, by its own word.
+    pub(super) is_amtpd: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Came {
@@ -194,6 +200,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Came {
                 .cloned()
                 .ok_or(ApiError::new(ErrorCode::InternalError))?,
             entry: entry(&parts.extensions),
+            is_amtpd: parts
+                .headers
+                .get(USER_AGENT)
+                .and_then(|agent| agent.to_str().ok())
+                .is_some_and(|agent| agent.contains("amtpd/")),
         })
     }
 }
@@ -219,6 +230,7 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Shared> for Json<T, LI
 
     async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
         let bytes = read_json(request, LIMIT, api).await?;
+        object(&bytes)?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|fault| {
             let field = fault.path().to_string();
@@ -231,6 +243,14 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Shared> for Json<T, LI
             .end()
             .map_err(|fault| invalid_field("", &fault.to_string()))?;
         Ok(Self(value))
+    }
+}
+
+/// Forms are objects. The reader would take the members of a list for those of a form, in their order.
+pub(super) fn object(bytes: &[u8]) -> Result<(), ApiError> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(()),
+        _ => Err(invalid_field("", "must be a JSON object")),
     }
 }
 

@@ -14,7 +14,9 @@ use axum::{Json as Answer, Router};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::routes::Row;
 use crate::admission::Admission;
+use crate::auth::Access;
 use crate::clock::Clock;
 use crate::policy::Policies;
 use crate::protocol::Timestamp;
@@ -155,11 +157,22 @@ impl Health {
     }
 }
 
+/// What the routes of the HTTPS listeners ask of their callers.
+pub(super) const ROWS: [Row; 2] = [row("/health"), row("/ready")];
+
+const fn row(path: &'static str) -> Row {
+    Row {
+        method: "GET",
+        path,
+        access: Access::Public,
+    }
+}
+
 /// The routes of the HTTPS listeners.
 pub(super) fn public(health: Health) -> Router {
     Router::new()
-        .route("/health", get(alive))
-        .route("/ready", get(ready))
+        .route(ROWS[0].path, get(alive))
+        .route(ROWS[1].path, get(ready))
         .with_state(health)
 }
 

@@ -73,6 +73,9 @@ pub(super) async fn list(
             () = api.draining.cancelled() => break page,
         }
     };
+    for item in &page.items {
+        api.intake.note_handed_over(&item.message).await;
+    }
     view(&owner, page).map(Answer)
 }
 

@@ -87,6 +87,8 @@ pub(super) fn arrival(
         certificates: came.certificates.clone(),
         request_id: came.request_id.as_str().to_owned(),
         verify_by,
+        reads_answers: came.is_amtpd,
+        succession: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The HTTP endpoint: every route in one list, typed extraction in, the AMTP error body out.
 
+mod a2a;
+mod a2a_callback;
 mod admin;
 mod admit;
 mod agent_cursor;
@@ -15,6 +17,7 @@ mod extract;
 mod health;
 mod inbox;
 mod messages;
+mod openapi;
 pub mod rate;
 mod refused;
 pub mod request_id;
@@ -26,6 +29,8 @@ mod topics;
 mod trace;
 mod view;
 mod websocket;
+
+pub(crate) use admin::form;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -41,6 +46,7 @@ use crate::auth::audit::Audit;
 use crate::auth::{Authenticator, Guesses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
+use crate::endpoint::a2a::A2a;
 use crate::endpoint::websocket::Tools;
 use crate::intake::{Intake, LocalNames};
 use crate::live::Live;
@@ -55,6 +61,7 @@ pub(in crate::endpoint) use error::ApiError;
 pub(in crate::endpoint) use extract::span;
 pub use health::Health;
 pub(crate) use messages::ReceiptView;
+pub use openapi::{DescriptionFault, openapi};
 use routes::RouteTable;
 pub use routes::{Row, route_reference, route_table};
 pub(in crate::endpoint) use view::full_message;
@@ -72,6 +79,8 @@ pub struct Api {
     pub live: Live,
     /// What connections of agents work with.
     pub sockets: Tools,
+    /// Agents as A2A servers, where that is on.
+    pub a2a: Option<A2a>,
     /// What payloads are checked against.
     pub schemas: Schemas,
     /// Who is calling.
@@ -118,6 +127,7 @@ struct AtDoor {
     api: Api,
     door: Door,
     table: RouteTable,
+    description: openapi::Description,
 }
 
 impl Deref for AtDoor {
@@ -159,7 +169,12 @@ impl AdminGate {
 pub fn router(api: Api, health: Health, door: Door) -> Router {
     let routes = routes::all();
     let table = routes.table();
-    let shared: Shared = Arc::new(AtDoor { api, door, table });
+    let shared: Shared = Arc::new(AtDoor {
+        api,
+        door,
+        table,
+        description: openapi::Description::default(),
+    });
     routes
         .finish(shared.clone())
         .with_state(shared)

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use axum::routing::{MethodFilter, on};
 
 use super::staffed::staffed;
 use super::{
-    Shared, admin, auth, batch, blobs, capabilities, discovery, inbox, messages, stream, topics,
-    trace, websocket,
+    Shared, a2a, a2a_callback, admin, auth, batch, blobs, capabilities, discovery, inbox, messages,
+    openapi, stream, topics, trace, websocket,
 };
 use crate::auth::{Access, Permission};
 
@@ -44,6 +44,16 @@ impl RouteTable {
         rows.iter()
             .find(|row| row.method == method)
             .map(|row| row.access)
+    }
+
+    /// The methods of a path, as `Allow` lists them; nothing where there is no such path.
+    pub(super) fn methods(&self, path: &str) -> Option<HeaderValue> {
+        let rows = self.0.get(path)?;
+        let mut methods: Vec<&str> = rows.iter().map(|row| row.method).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        HeaderValue::try_from(methods.join(",")).ok()
     }
 }
 
@@ -137,9 +147,9 @@ impl Routes {
 
 /// Every route of the API.
 pub(super) fn all() -> Routes {
-    staff(schemas(topics(operations(sessions(agents(open(
+    a2a_routes(staff(schemas(topics(operations(sessions(agents(open(
         Routes::new(),
-    )))))))
+    ))))))))
 }
 
 fn open(routes: Routes) -> Routes {
@@ -183,6 +193,9 @@ fn open(routes: Routes) -> Routes {
         .post("/v1/agents/register", Own, admin::agents::enrol)
         .post("/v1/auth/token", Own, auth::token)
         .get("/v1/auth/jwks.json", Public, auth::keys)
+        .post("/a2a-callback/{token}", Own, a2a_callback::post)
+        .get("/openapi.json", Public, openapi::json)
+        .get("/docs", Public, openapi::docs)
 }
 
 fn agents(routes: Routes) -> Routes {
@@ -418,6 +431,22 @@ fn schemas(routes: Routes) -> Routes {
             Staff(ManageRules),
             admin::policies::reload,
         )
+}
+
+/// Agents as A2A servers. Who may call one is up to the agent's own settings.
+fn a2a_routes(routes: Routes) -> Routes {
+    use Access::{Own, Public};
+    routes
+        .get("/.well-known/agent-card.json", Public, a2a::card)
+        .get("/.well-known/agent.json", Public, a2a::old_card)
+        .get("/.well-known/jwks.json", Public, a2a::keys)
+        .get("/a2a", Public, a2a::list)
+        .post("/a2a", Own, a2a::serve)
+        .get("/a2a/", Public, a2a::list)
+        .post("/a2a/", Own, a2a::serve)
+        .get("/a2a/{*path}", Own, a2a::serve)
+        .post("/a2a/{*path}", Own, a2a::serve)
+        .delete("/a2a/{*path}", Own, a2a::serve)
 }
 
 /// Who else may do what, and what they did.

@@ -7,18 +7,13 @@
 //! - `Last-Event-ID` names the last event that arrived. With `ack=auto` that one does not come again.
 //! - The stream ends with an event `close` that says why.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use http_body::Frame;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +25,7 @@ use super::inbox::{item, mailbox};
 use super::server::Connection;
 use crate::auth::Presented;
 use crate::clock::Clock;
+use crate::endpoint::pieces::{self, Source};
 use crate::envelope::Principal;
 use crate::live::{MOST_CREDIT, OpenFault, Opening, Pushed, Session, SessionKind};
 use crate::protocol::{ErrorCode, MessageId};
@@ -86,7 +82,7 @@ pub(super) async fn open(
         draining: api.draining.clone(),
         heartbeat,
     };
-    let mut answer = Response::new(Body::new(Events(Some(Box::pin(stream.step())))));
+    let mut answer = Response::new(pieces::body(stream));
     let headers = answer.headers_mut();
     let value = HeaderValue::from_static("text/event-stream");
     headers.insert(header::CONTENT_TYPE, value);
@@ -151,12 +147,8 @@ struct Stream {
     heartbeat: Duration,
 }
 
-/// A piece of the stream, and the stream unless it is over.
-type Step = (Bytes, Option<Stream>);
-
-impl Stream {
-    /// The next piece. It is asked for when the connection took the one before.
-    async fn step(mut self) -> Step {
+impl Source for Stream {
+    async fn step(mut self) -> (Bytes, Option<Self>) {
         if let Some(first) = self.first.take() {
             return (first, Some(self));
         }
@@ -183,7 +175,9 @@ impl Stream {
             }
         }
     }
+}
 
+impl Stream {
     /// Acknowledges what the connection took. What cannot be now is later: it takes up credit.
     async fn confirm(&mut self) {
         if self.unconfirmed.is_empty() {
@@ -219,26 +213,6 @@ fn event(text: &mut String, id: &str, data: &str) {
         let _ = writeln!(text, "data: {line}");
     }
     text.push('\n');
-}
-
-/// The stream as the body of an answer.
-struct Events(Option<Pin<Box<dyn Future<Output = Step> + Send>>>);
-
-impl http_body::Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(step) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        let (piece, stream) = ready!(step.as_mut().poll(context));
-        self.0 = stream.map(|stream| Box::pin(stream.step()) as _);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
 }
 
 #[cfg(test)]

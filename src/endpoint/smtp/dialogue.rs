@@ -9,6 +9,8 @@
 //!   LF, a NUL or an endless line is refused whole, so that nothing can hide in it from who reads it later.
 //! - Nothing that was sent together with STARTTLS is read, and nothing said before it counts after it.
 //! - Everything is bounded: lines, content, recipients, faults, commands without mail.
+//! - Who says LHLO speaks LMTP (RFC 2033): the same, but what becomes of a mail is told once for each of
+//!   its recipients.
 //! - Offered are SIZE, 8BITMIME, PIPELINING, ENHANCEDSTATUSCODES, CHUNKING and STARTTLS. The parameters
 //!   of delivery status notifications (RFC 3461) are understood and have no effect.
 
@@ -84,6 +86,8 @@ pub struct Dialogue {
     input: Input,
     phase: Phase,
     secured: bool,
+    /// Whether LMTP is spoken.
+    local: bool,
     hello: Option<String>,
     envelope: Option<Envelope>,
     faults: usize,
@@ -109,8 +113,8 @@ enum Phase {
     Skip(u64),
     /// Whether this recipient is taken is being found out.
     Asked(Address),
-    /// A mail is being taken.
-    Taken,
+    /// A mail for so many recipients is being taken.
+    Taken(usize),
     Handshake,
     Over,
 }
@@ -125,6 +129,7 @@ impl Dialogue {
             input: Input::default(),
             phase: Phase::Command,
             secured: false,
+            local: false,
             hello: None,
             envelope: None,
             faults: 0,
@@ -168,11 +173,21 @@ impl Dialogue {
 
     /// Says what became of the mail that was handed over.
     pub fn answer(&mut self, reply: Reply) -> Reply {
-        if matches!(self.phase, Phase::Taken) {
+        let mut recipients = 1;
+        if let Phase::Taken(count) = self.phase {
+            recipients = count;
             self.phase = Phase::Command;
         }
         self.commands = 0;
-        reply
+        self.told(reply, recipients)
+    }
+
+    /// What becomes of a mail, as its recipients are told.
+    fn told(&self, reply: Reply, recipients: usize) -> Reply {
+        match self.local {
+            true => reply.for_each_of(recipients),
+            false => reply,
+        }
     }
 
     /// The handshake is done: everything begins anew.
@@ -180,8 +195,16 @@ impl Dialogue {
         self.phase = Phase::Command;
         self.secured = true;
         self.input = Input::default();
+        self.local = false;
         self.hello = None;
         self.envelope = None;
+    }
+
+    /// Whether a recipient of the mail that is being announced was taken.
+    #[must_use]
+    pub fn has_recipients(&self) -> bool {
+        let envelope = self.envelope.as_ref();
+        envelope.is_some_and(|envelope| !envelope.recipients.is_empty())
     }
 
     /// How many bytes of a mail it holds.
@@ -233,6 +256,10 @@ impl Dialogue {
             }
             Line::Whole(text) => self.obey(&text),
         };
+        // A chunk has begun: it may have come already, and what is said of it is counted there.
+        if matches!((&step, &self.phase), (Step::More, Phase::Content(_))) {
+            return self.step();
+        }
         self.counted(step)
     }
 
@@ -279,10 +306,11 @@ impl Dialogue {
     fn whole(&mut self, content: Content) -> Step {
         self.phase = Phase::Command;
         let envelope = self.envelope.take().unwrap_or_default();
+        let recipients = envelope.recipients.len();
         match content.finish() {
-            Err(refusal) => self.counted(Step::Reply(refusal)),
+            Err(refusal) => self.counted(Step::Reply(self.told(refusal, recipients))),
             Ok(content) => {
-                self.phase = Phase::Taken;
+                self.phase = Phase::Taken(recipients);
                 Step::Mail(Box::new(Transaction {
                     hello: self.hello.clone().unwrap_or_default(),
                     reverse_path: envelope.reverse_path,

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,8 +23,12 @@ use super::mailroom::Mailroom;
 use super::session;
 use crate::clock::Clock;
 use crate::endpoint::accepting::Accepting;
+use crate::endpoint::pace::AddressPace;
 use crate::endpoint::seats::Seats;
 use crate::telemetry::Metrics;
+
+/// How often quiet clients are forgotten.
+const TIDY: Duration = Duration::from_secs(10);
 
 /// The listener's name in metrics and logs.
 pub(super) const NAME: &str = "smtp";
@@ -37,6 +42,10 @@ pub struct MailListenerOptions {
     pub connections: usize,
     /// The most connections of one client: an IPv4 address or an IPv6 /64 network. Trusted proxies are not counted.
     pub per_client: usize,
+    /// How often one client may connect in such a time. Trusted proxies are not counted here either.
+    pub connection_rate: (NonZeroU32, Duration),
+    /// How many mails one client may bring in such a time; one whose recipients are refused counts as well.
+    pub message_rate: (NonZeroU32, Duration),
     /// The most bytes of mail in memory; at least two of the largest mails are.
     pub memory: usize,
     /// How long the greeting is held back.
@@ -97,12 +106,49 @@ pub(super) struct Shared {
     pub(super) mailroom: Mailroom,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    /// How often each client connects.
+    pub(super) connecting: AddressPace,
+    /// How often each client brings a mail.
+    pub(super) bringing: AddressPace,
     /// Bytes of mail in memory.
     pub(super) held: AtomicUsize,
     pub(super) stop: CancellationToken,
 }
 
 impl Shared {
+    fn new(
+        options: MailListenerOptions,
+        tls: Option<Arc<ServerConfig>>,
+        mailroom: Mailroom,
+        (clock, metrics): (Clock, Metrics),
+    ) -> Self {
+        let pace = |(count, period)| AddressPace::new(count, period, clock.clone());
+        Self {
+            rules: Arc::new(DialogueRules {
+                tls: tls.is_some(),
+                ..options.rules.clone()
+            }),
+            connecting: pace(options.connection_rate),
+            bringing: pace(options.message_rate),
+            options,
+            tls: tls.map(TlsAcceptor::from),
+            mailroom,
+            clock,
+            metrics,
+            held: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Forgets clients that have been quiet, for ever.
+    async fn forget_the_quiet(&self) {
+        loop {
+            self.clock.wait(TIDY).await;
+            self.connecting.tidy();
+            self.bringing.tidy();
+        }
+    }
+
     /// Whether there is more mail in memory than is allowed.
     pub(super) fn is_full(&self) -> bool {
         let most = self.options.memory.max(2 * self.rules.size);
@@ -157,30 +203,19 @@ impl MailListener {
             Seats::new(self.options.connections, self.options.per_client),
             TaskTracker::new(),
         );
-        let drain = CancellationToken::new();
         let grace = self.options.grace;
-        let shared = Arc::new(Shared {
-            rules: Arc::new(DialogueRules {
-                tls: self.tls.is_some(),
-                ..self.options.rules.clone()
-            }),
-            options: self.options,
-            tls: self.tls.map(TlsAcceptor::from),
-            mailroom,
-            clock: self.clock,
-            metrics: self.metrics,
-            held: AtomicUsize::new(0),
-            stop: drain.clone(),
-        });
+        let tools = (self.clock, self.metrics);
+        let shared = Arc::new(Shared::new(self.options, self.tls, mailroom, tools));
         tracing::info!(listener = NAME, address = %self.address, "listening");
         let door = Accepting::new(&self.listener, NAME, (&shared.clock, &shared.metrics));
         let all = door.all(|tcp, peer| seat((&shared, &tasks, &abort), &seats, (tcp, peer)));
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
             fault = all => Err(MailListenerFault::Broken(fault)),
+            () = shared.forget_the_quiet() => Ok(()),
         };
         drop(self.listener);
-        drain.cancel();
+        shared.stop.cancel();
         tasks.close();
         if shared.clock.within(grace, tasks.wait()).await.is_none() {
             tracing::warn!(listener = NAME, tasks = tasks.len(), "connections aborted");

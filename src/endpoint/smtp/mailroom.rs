@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::dialogue::{Reply, Transaction};
 use crate::auth::{MailCheck, MailOutcome, MailRequest, MailSent, MailVerdict};
@@ -14,6 +15,8 @@ use crate::protocol::{Address, ErrorCode};
 
 /// Mails from this size on take long to read: that is done on a thread of its own.
 const LARGE: usize = 256 * 1024;
+/// So many of those at a time; the others wait.
+const READ_AT_ONCE: usize = 2;
 
 /// Where mail is looked at and taken. Cloning is cheap.
 #[derive(Clone)]
@@ -21,6 +24,7 @@ pub struct Mailroom {
     intake: Intake,
     check: MailCheck,
     rules: Arc<MailroomRules>,
+    reading: Arc<Semaphore>,
     clock: Clock,
 }
 
@@ -48,6 +52,7 @@ impl Mailroom {
             intake,
             check,
             rules: Arc::new(rules),
+            reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
             clock,
         }
     }
@@ -111,27 +116,40 @@ impl Mailroom {
         sent: Sent,
         request_id: &str,
     ) -> Result<(Option<Receipt>, MailVerdict), Refused> {
-        let raw = sent.mail.content;
+        let Transaction {
+            hello,
+            reverse_path,
+            recipients,
+            content: raw,
+        } = sent.mail;
         let mail = self.read(raw.clone()).await?;
+        let noting = self.intake.note_returns(&mail, &reverse_path, &recipients);
+        let rest = Box::pin(noting).await.map_err(refused)?;
+        if rest.recipients.is_empty() {
+            return match rest.heard {
+                0 => Err(nobody_reads()),
+                _ => Ok((None, MailVerdict::unknown())),
+            };
+        }
         let looked = self.check.check(MailSent {
             remote: sent.remote,
-            hello: &sent.mail.hello,
-            reverse_path: &sent.mail.reverse_path,
-            raw: &raw,
+            hello,
+            reverse_path: reverse_path.clone(),
+            raw: raw.clone(),
         });
         let verdict = Box::pin(looked).await;
         self.judge(&verdict)?;
         let posted = Posted {
             mail,
             raw,
-            reverse_path: sent.mail.reverse_path,
-            recipients: sent.mail.recipients,
+            reverse_path,
+            rest,
             verdict: verdict.clone(),
             remote: sent.remote,
             request_id: request_id.to_owned(),
         };
         match Box::pin(self.intake.accept_mail(posted)).await {
-            Ok(receipt) => Ok((receipt, verdict)),
+            Ok(receipt) => Ok((Some(receipt), verdict)),
             Err(refusal) => Err(refused(refusal)),
         }
     }
@@ -141,6 +159,7 @@ impl Mailroom {
         let mail = match raw.len() < LARGE {
             true => parse(&raw, &limits),
             false => {
+                let _turn = self.reading.acquire().await;
                 // Not a task: it computes for a while and ends.
                 let read = tokio::task::spawn_blocking(move || parse(&raw, &limits)).await;
                 read.map_err(|fault| Refused {
@@ -187,6 +206,17 @@ impl Mailroom {
 struct Refused {
     reply: Reply,
     cause: String,
+}
+
+fn nobody_reads() -> Refused {
+    Refused {
+        reply: Reply::new(
+            550,
+            "5.7.1",
+            "Reports come here; nobody reads mail to this address",
+        ),
+        cause: "mail to a return path that is no report".to_owned(),
+    }
 }
 
 /// `postmaster` and `abuse` are always taken: where nobody answers to them yet, later.

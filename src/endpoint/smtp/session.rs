@@ -44,7 +44,7 @@ pub(super) async fn serve(
         }
         Err(reason) => {
             shared.metrics.connection_refused(reason);
-            if reason == RefusedConnection::Address {
+            if matches!(reason, RefusedConnection::Address | RefusedConnection::Rate) {
                 let _ = tcp.try_write(busy().text().as_bytes());
             }
         }
@@ -68,6 +68,8 @@ async fn introduced(
     }
     if !shared.options.trusts(client) {
         seat.assign(client)?;
+        let paced = shared.connecting.check(client);
+        paced.map_err(|_| RefusedConnection::Rate)?;
     }
     Ok(client)
 }
@@ -176,7 +178,10 @@ impl<'a> Session<'a> {
                 }
                 Step::Reply(reply) => self.say(&reply).await?,
                 Step::Recipient(address) => {
-                    let decision = self.shared.mailroom.admits(&address).await;
+                    let decision = match self.may_bring() {
+                        true => self.shared.mailroom.admits(&address).await,
+                        false => Err(too_often()),
+                    };
                     let reply = self.dialogue.decide(decision);
                     self.say(&reply).await?;
                 }
@@ -200,6 +205,14 @@ impl<'a> Session<'a> {
                 Step::Close(reply) => return self.close(&reply).await,
             }
         }
+    }
+
+    /// Whether the client may bring a mail now: counted with its first recipient, and with each before
+    /// one is taken, so that who tries names is bounded too.
+    fn may_bring(&self) -> bool {
+        self.dialogue.has_recipients()
+            || self.shared.options.trusts(self.client)
+            || self.shared.bringing.check(self.client).is_ok()
     }
 
     /// Lets a reply wait until more is read, as replies to pipelined commands do.
@@ -326,6 +339,10 @@ impl<'a> Session<'a> {
         let done = self.shared.clock.within(LINGER, lingering).await;
         done.unwrap_or(Ok(()))
     }
+}
+
+fn too_often() -> Reply {
+    Reply::new(450, "4.7.1", "Too much mail from your address, come again")
 }
 
 fn going() -> Reply {

@@ -237,6 +237,8 @@ impl Tools {
             certificates: peer.certificates,
             request_id: self.clock.mint_v7().to_string(),
             verify_by: self.clock.monotonic() + VERIFICATION,
+            reads_answers: true,
+            succession: None,
         };
         Begun {
             reference,

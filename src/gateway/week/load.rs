@@ -229,6 +229,8 @@ impl World {
             request_id: "r".to_owned(),
             certificates: Arc::default(),
             verify_by: self.clock.monotonic(),
+            reads_answers: true,
+            succession: None,
         };
         self.intake.begin(arrival, None).await.unwrap()
     }

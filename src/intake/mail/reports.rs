@@ -1,16 +1,35 @@
-//! Reports about mail of ours: notes on what they are about.
+//! Mail to return paths of ours, and other reports about mail of ours.
 //!
-//! A report to a return path of ours says what became of the delivery that the path is of. Another that names a message of ours by
-//! its `Message-ID` counts only like a bounce of a gateway: its sender can be believed and speaks for
-//! its own domain's recipients. Whatever it says, it is also delivered where it was addressed to, as a
-//! message that nobody answers by itself.
+//! - What a machine sends to a return path is a note on the delivery that the path is of, whoever it
+//!   says it is from: the path is proof enough, and most reports have no other. It never becomes a
+//!   message.
+//! - A person may answer there: some mail programs do. If it is the one who got that mail, her answer
+//!   goes to the agent as an answer to its message, and is judged like any mail. Anybody else is told
+//!   that nobody reads mail there.
+//! - A report to another address that names a message of ours by its `Message-ID` counts only like a
+//!   bounce of a gateway: its sender can be believed and speaks for its own domain's recipients.
+//!   Whatever it says, it is also delivered where it was addressed to, as a message that nobody answers
+//!   by itself.
 
-use super::super::{Heard, Intake, Refusal};
+use super::super::{Admitted, Heard, Intake, Refusal};
 use super::Posted;
 use crate::envelope::Trust;
-use crate::mime::{Action, mapping};
-use crate::protocol::{Address, ErrorCode};
+use crate::mime::{Action, AutoKind, Mail, mapping};
+use crate::protocol::{Address, ErrorCode, MessageId};
 use crate::store::ReturnPath;
+
+/// What is left of a mail's recipients once its return paths are seen to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Who gets the mail.
+    pub recipients: Vec<Address>,
+    /// Our own id of the message that a return path says it answers.
+    pub answers: Option<MessageId>,
+    /// How many recipients were return paths.
+    pub paths: usize,
+    /// Of these, how many are answered by a note or with the mail's going to an agent.
+    pub heard: usize,
+}
 
 impl Intake {
     /// The delivery of ours that mail to an address is about.
@@ -20,19 +39,64 @@ impl Intake {
         sealer.read_return_path(local?)
     }
 
-    /// Notes what a mail says of the deliveries that its return paths are about. Answers who else gets it.
-    pub(super) async fn note_returns(&self, posted: &Posted) -> Result<Vec<Address>, Refusal> {
-        let mut others = Vec::new();
-        for address in &posted.recipients {
-            match self.return_path(address) {
-                Some(path) => {
-                    let heard = Heard::of(&posted.mail);
-                    self.take_returned(path, &heard).await?;
-                }
-                None => others.push(address.clone()),
+    /// Notes what a mail says of the deliveries that its return paths are about, before anything is
+    /// asked about its sender. Answers what is left to do.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot be noted now.
+    pub async fn note_returns(
+        &self,
+        mail: &Mail,
+        reverse_path: &str,
+        recipients: &[Address],
+    ) -> Result<Rest, Refusal> {
+        let mut rest = Rest::default();
+        let by_person = is_by_person(mail, reverse_path);
+        for address in recipients {
+            let Some(path) = self.return_path(address) else {
+                rest.add(address.clone());
+                continue;
+            };
+            rest.paths += 1;
+            if by_person {
+                self.note_answer(path, mail, &mut rest).await?;
+                continue;
             }
+            if !self.space.has_room() || !self.store.is_present() {
+                return Err(Refusal::no_room());
+            }
+            self.take_returned(path, &Heard::of(mail)).await?;
+            rest.heard += 1;
         }
-        Ok(others)
+        Ok(rest)
+    }
+
+    /// A person's answer that went to the return path of the mail she got.
+    async fn note_answer(
+        &self,
+        path: ReturnPath,
+        mail: &Mail,
+        rest: &mut Rest,
+    ) -> Result<(), Refusal> {
+        let Some(sent) = self.store.find_sent(path).await? else {
+            return Ok(());
+        };
+        let is_hers = mail
+            .author()
+            .is_some_and(|author| author.key() == sent.recipient.key());
+        if !is_hers {
+            return Ok(());
+        }
+        let agent = sent.stored.message().ok().map(|it| it.sender().clone());
+        let Some(agent) = agent else {
+            return Ok(());
+        };
+        if self.admits(&agent).await? == Admitted::Yes {
+            rest.add(agent);
+            rest.answers = Some(sent.stored.message_id);
+            rest.heard += 1;
+        }
+        Ok(())
     }
 
     /// Notes what a believed report says of a message it names.
@@ -61,4 +125,20 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+impl Rest {
+    fn add(&mut self, address: Address) {
+        if !self.recipients.contains(&address) {
+            self.recipients.push(address);
+        }
+    }
+}
+
+/// Whether nothing says that a machine wrote it.
+fn is_by_person(mail: &Mail, reverse_path: &str) -> bool {
+    mail.auto == AutoKind::No
+        && mail.report.is_none()
+        && mail.complaint.is_none()
+        && !reverse_path.is_empty()
 }

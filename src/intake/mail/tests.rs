@@ -36,7 +36,11 @@ const REPORT: &str = "MIME-Version: 1.0\r\n\
 
 /// The local part that mail about this message to `person@old.test` comes back to.
 fn return_path(mid: i64) -> String {
-    let party = party_hash("person@old.test");
+    return_path_to("person@old.test", mid)
+}
+
+fn return_path_to(recipient: &str, mid: i64) -> String {
+    let party = party_hash(recipient);
     Sealer::new(KEY)
         .unwrap()
         .return_path(ReturnPath { mid, party })
@@ -107,17 +111,55 @@ impl Bench {
     }
 
     async fn post(&self, to: &[&str], more: &str) -> Result<Option<Receipt>, Refusal> {
-        let raw = format!("From: x@sender.test\r\nSubject: Hello\r\n{more}\r\nText.\r\n");
+        self.post_from("x@sender.test", to, more)
+            .await
+            .map(|it| it.1)
+    }
+
+    /// What is left of the recipients, and the receipt for those.
+    async fn post_from(
+        &self,
+        from: &str,
+        to: &[&str],
+        more: &str,
+    ) -> Result<(Rest, Option<Receipt>), Refusal> {
+        let raw = format!("From: {from}\r\nSubject: Hello\r\n{more}\r\nText.\r\n");
+        let mail = parse(raw.as_bytes(), &MailLimits::default()).unwrap();
+        let to: Vec<Address> = to.iter().map(|it| address(it)).collect();
+        let rest = self.intake.note_returns(&mail, from, &to).await?;
+        if rest.recipients.is_empty() {
+            return Ok((rest, None));
+        }
         let posted = Posted {
-            mail: parse(raw.as_bytes(), &MailLimits::default()).unwrap(),
+            mail,
             raw: Bytes::from(raw),
-            reverse_path: "x@sender.test".to_owned(),
-            recipients: to.iter().map(|it| address(it)).collect(),
+            reverse_path: from.to_owned(),
+            rest: rest.clone(),
             verdict: MailVerdict::unknown(),
             remote: "192.0.2.1".parse().unwrap(),
             request_id: "r".to_owned(),
         };
-        self.intake.accept_mail(posted).await
+        let receipt = self.intake.accept_mail(posted).await?;
+        Ok((rest, Some(receipt)))
+    }
+
+    /// A mail to `person@old.test` that was delivered: its receipt, and the local part it comes back to.
+    async fn delivered(&self) -> (Receipt, String) {
+        let sent = self.post(&["person@old.test"], "").await.unwrap().unwrap();
+        let mut rows = self.store.feed(&Feed::After(0), 1).await.unwrap();
+        let row = rows.remove(0);
+        let settlement = Settlement {
+            seq: row.seq,
+            mid: row.mid,
+            recipient: "person@old.test".to_owned(),
+            at: Timestamp::from_millis(1),
+            held: None,
+            attempt: None,
+            fate: Ending::Delivered,
+        };
+        let settled = self.store.settle(vec![settlement], Vec::new());
+        settled.await.unwrap();
+        (sent, return_path(row.mid))
     }
 
     async fn close(self) {
@@ -156,36 +198,19 @@ async fn mail_is_taken_for_agents_return_paths_and_what_goes_onward() {
 async fn what_is_for_a_return_path_is_a_note_and_no_message() {
     let bench = Bench::new().await;
     bench.agent("agent", domain("our.test")).await;
-    let sent = bench.post(&["person@old.test"], "").await.unwrap().unwrap();
-    let party = crate::protocol::Address::parse("person@old.test").unwrap();
-    let row = bench
-        .store
-        .feed(&Feed::After(0), 1)
-        .await
-        .unwrap()
-        .remove(0);
-    let settlement = Settlement {
-        seq: row.seq,
-        mid: row.mid,
-        recipient: party.to_string(),
-        at: Timestamp::from_millis(1),
-        held: None,
-        attempt: None,
-        fate: Ending::Delivered,
-    };
-    bench
-        .store
-        .settle(vec![settlement], Vec::new())
-        .await
-        .unwrap();
-    let path = format!("{}@our.test", return_path(row.mid));
+    let (sent, path) = bench.delivered().await;
+    let path = format!("{path}@our.test");
     let state = async || {
         let party = Party::Operator;
         let found = bench.store.find_message(&sent.message_id, &party).await;
         format!("{:?}", found.unwrap()[0].recipients[0].status)
     };
     let before = state().await;
-    assert_eq!(bench.post(&[&path], "").await.unwrap(), None);
+    for machine in ["Auto-Submitted: auto-replied\r\n", "Precedence: bulk\r\n"] {
+        let posted = bench.post_from("person@old.test", &[&path], machine).await;
+        let (rest, receipt) = posted.unwrap();
+        assert_eq!((rest.heard, receipt), (1, None), "{machine}");
+    }
     assert_eq!(state().await, before, "it says nothing");
     let receipt = bench.post(&[&path, "agent@our.test"], REPORT).await;
     let receipt = receipt.unwrap().unwrap();
@@ -196,6 +221,81 @@ async fn what_is_for_a_return_path_is_a_note_and_no_message() {
         .collect();
     assert_eq!(to, ["agent@our.test"]);
     assert_ne!(state().await, before, "it failed after all");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_report_that_comes_before_the_end_is_written_comes_again() {
+    let bench = Bench::new().await;
+    bench.post(&["person@old.test"], "").await.unwrap().unwrap();
+    let row = bench
+        .store
+        .feed(&Feed::After(0), 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let path = format!("{}@our.test", return_path(row.mid));
+    let early = bench.post(&[&path], REPORT).await.unwrap_err();
+    assert_eq!(early.code, ErrorCode::TemporaryFailure);
+    // One about what nobody knows any more says nothing, and need not come again.
+    let forgotten = format!("{}@our.test", return_path(row.mid + 1));
+    assert_eq!(bench.post(&[&forgotten], REPORT).await.unwrap(), None);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_person_who_answers_to_the_return_path_answers_the_message_and_nobody_else_does() {
+    let bench = Bench::new().await;
+    bench.agent("agent", domain("our.test")).await;
+    let raw = r#"{"sender":"agent@our.test","recipients":["person@sender.test"],"payload":1}"#;
+    let made = crate::intake::Made {
+        raw: raw.into(),
+        origin: Origin::Reply,
+        request_id: "r".to_owned(),
+    };
+    let acceptance = bench.intake.judge_made(made).await.unwrap();
+    let id = acceptance.envelope.message_id.clone();
+    bench.store.accept(acceptance).await.unwrap();
+    let row = bench
+        .store
+        .feed(&Feed::After(0), 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let settlement = Settlement {
+        seq: row.seq,
+        mid: row.mid,
+        recipient: "person@sender.test".to_owned(),
+        at: Timestamp::from_millis(1),
+        held: None,
+        attempt: None,
+        fate: Ending::Delivered,
+    };
+    let settled = bench.store.settle(vec![settlement], Vec::new());
+    settled.await.unwrap();
+    let path = format!("{}@our.test", return_path_to("person@sender.test", row.mid));
+    let answered = async |to: &[&str]| {
+        let more = format!("X-To: {}\r\n", to.join(" "));
+        let posted = bench.post_from("Person@sender.test", to, &more).await;
+        let receipt = posted.unwrap().1.unwrap();
+        let to: Vec<String> = receipt
+            .recipients
+            .iter()
+            .map(|it| it.address.to_string())
+            .collect();
+        assert_eq!(to, ["agent@our.test"]);
+        let found = bench
+            .store
+            .find_message(&receipt.message_id, &Party::Operator);
+        let message = found.await.unwrap()[0].message.message().unwrap();
+        message.in_reply_to().cloned()
+    };
+    assert_eq!(answered(&[&path]).await, Some(id.clone()));
+    assert_eq!(answered(&["agent@our.test", &path]).await, Some(id));
+    assert_eq!(answered(&["agent@our.test"]).await, None);
+    let stranger = bench.post_from("x@sender.test", &[&path], "").await;
+    let (rest, receipt) = stranger.unwrap();
+    assert_eq!((rest.paths, rest.heard, receipt), (1, 0, None));
     bench.close().await;
 }
 

@@ -16,7 +16,7 @@ const INDENTS: usize = 6;
 const STYLE: &str = "\
 :root{color-scheme:light dark;supported-color-schemes:light dark}
 body{margin:0;padding:0;background:#eef1f5;color:#1b2430}
-a{color:#0b57a4;word-break:break-all}
+a{color:#0b57a4;overflow-wrap:anywhere}
 .page{max-width:640px;margin:0 auto;padding:16px 12px 24px}
 .card{background:#ffffff;border:1px solid #d8dee6;border-radius:8px;padding:20px}
 .via{margin:0 0 6px;font-size:13px;color:#566274}

@@ -25,7 +25,12 @@ impl Carrier {
             return;
         };
         let mut takes = None;
-        for it in done.iter_mut().filter(|it| might_be_mailed(it)) {
+        // What goes through an address of ours is for an agent there, and for nobody's mail.
+        let is_there = |it: &Done| it.delivery.recipient.domain() == domain;
+        let failed = done
+            .iter_mut()
+            .filter(|it| is_there(it) && might_be_mailed(it));
+        for it in failed {
             let takes = match &takes {
                 Some(known) => known,
                 None => takes.insert(self.asked(mail, domain).await),

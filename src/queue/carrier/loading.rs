@@ -80,6 +80,7 @@ impl Carrier {
                 },
             },
         };
-        self.store.settle(vec![settlement], Vec::new()).await
+        let settled = self.store.settle(vec![settlement], Vec::new());
+        settled.await.map(drop)
     }
 }

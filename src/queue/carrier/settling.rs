@@ -11,8 +11,8 @@ use crate::queue::notices::Telling;
 use crate::queue::share::Hold;
 use crate::queue::verdict::Verdict;
 use crate::store::{
-    Acceptance, Agent, AttemptNote, BounceFate, Ending, HeldKey, Marks, Reason, Settlement,
-    shard_of,
+    Acceptance, Agent, AttemptNote, BounceFate, DeliveryMode, Ending, HeldKey, Marks, Reason,
+    Settlement, shard_of,
 };
 use crate::transport::Destination;
 
@@ -51,6 +51,10 @@ impl Carrier {
                 continue;
             };
             match agent {
+                Some(agent) if agent.settings.delivery_mode == DeliveryMode::Peer => {
+                    let cause = (it.delivery.stored.as_ref(), &it.message);
+                    follow_ups.extend(self.notices.brought_back(cause, &reply).await);
+                }
                 Some(agent) => {
                     let cause = (it.delivery.stored.as_ref(), &it.message);
                     let recipient = &it.delivery.recipient;
@@ -60,6 +64,13 @@ impl Carrier {
             }
         }
         let now = self.clock.now();
+        if done.is_empty() {
+            return Ok(());
+        }
+        // Before an answer that came with it ends the task.
+        let delivered = done.iter().filter(|it| it.verdict == Verdict::Delivered);
+        let handed_over = delivered.map(|it| it.delivery.stored.clone());
+        let handed_over: Vec<_> = handed_over.filter(|it| it.origin == Origin::A2a).collect();
         let unreached = unreached(&done);
         let settlements = done
             .into_iter()
@@ -69,9 +80,16 @@ impl Carrier {
                 Settlement { held, ..settlement }
             })
             .collect();
-        if let Err(error) = self.store.settle(settlements, follow_ups).await {
-            tracing::error!(%error, "deliveries could not be settled: they are looked at again");
-            return Err(());
+        for message in &handed_over {
+            self.intake.note_handed_over(message).await;
+        }
+        let late = follow_ups.iter().map(|it| self.intake.if_late(it));
+        let late: Vec<_> = late.collect();
+        let decisions = self.store.settle(settlements, follow_ups).await.map_err(
+            |error| tracing::error!(%error, "deliveries could not be settled: they are looked at again"),
+        )?;
+        for (late, decision) in late.iter().zip(&decisions) {
+            late.iter().for_each(|late| late.note(decision));
         }
         for (topic, subscriber) in unreached {
             if let Err(fault) = self.topics.note_failed(&topic, &subscriber).await {

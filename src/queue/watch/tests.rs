@@ -104,6 +104,7 @@ impl Bench {
             }],
             reserved: None,
             place: None,
+            succession: None,
             blobs: Vec::new(),
         };
         self.watch.store.accept(acceptance).await.unwrap();

@@ -70,6 +70,29 @@ fn one_request_of_a_lane_is_under_way() {
 }
 
 #[test]
+fn the_mail_of_a_domain_has_a_bound_of_its_own() {
+    let limits = Limits {
+        rows: 100,
+        concurrency: 2,
+        to_gateways: 2,
+        to_mail: 1,
+    };
+    let mut window = Window::new(limits, SCHEDULE);
+    let rows = ["mail:b.test", "mail:c.test", "domain:b.test"];
+    let rows = rows.iter().zip(0..).flat_map(|(to, number)| {
+        let first = number * 10;
+        (1..=3).map(move |at| row(first + at, first + at, to))
+    });
+    window.feed(rows.collect(), at(0));
+    let mut under_way = Vec::new();
+    while let Some(dispatch) = dispatch(&mut window, Load::SINGLE) {
+        under_way.push(dispatch.groups[0][0] / 10);
+    }
+    under_way.sort_unstable();
+    assert_eq!(under_way, [0, 1, 2, 2]);
+}
+
+#[test]
 fn recipients_of_one_message_go_together_when_their_lanes_are_free() {
     let mut window = window(100);
     let of_message = |seq, lane, mid| QueueRow {

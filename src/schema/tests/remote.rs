@@ -1,7 +1,6 @@
 //! Registries of others: a real server that speaks TLS, good and bad answers.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -12,17 +11,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as CertKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::net::{
-    AddressFilter, Asked, GuardOptions, MailExchange, Plain, Records, Resolver, Times, TlsVersions,
-};
+use crate::net::testing::{Here, tls_of};
+use crate::net::{AddressFilter, GuardOptions, Plain, Times, TlsVersions};
 use crate::protocol::GatewayUrl;
 
 /// What the registry says.
@@ -43,27 +38,6 @@ struct World {
     asked: Arc<AtomicUsize>,
     paths: Arc<Mutex<Vec<String>>>,
     port: u16,
-}
-
-struct Here;
-
-impl Resolver for Here {
-    fn txt<'a>(&'a self, _name: &'a str) -> Asked<'a, String> {
-        unreachable!("only addresses are asked for")
-    }
-
-    fn mx<'a>(&'a self, _name: &'a str) -> Asked<'a, MailExchange> {
-        unreachable!("only addresses are asked for")
-    }
-
-    fn addresses<'a>(&'a self, _host: &'a str) -> Asked<'a, IpAddr> {
-        Box::pin(async {
-            Ok(Records {
-                records: vec!["127.0.0.1".parse().unwrap()],
-                ttl: Duration::from_secs(60),
-            })
-        })
-    }
 }
 
 impl World {
@@ -93,26 +67,9 @@ impl World {
     }
 
     async fn serve(&mut self) {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, CertKey::generate().unwrap()).unwrap();
-        std::fs::write(self.bench.folder.path().join("ca.pem"), ca.pem()).unwrap();
-        let params = CertificateParams::new(vec!["registry.test".to_owned()]).unwrap();
-        let key = CertKey::generate().unwrap();
-        let certificate = params.signed_by(&key, &ca).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
-            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.port = listener.local_addr().unwrap().port();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = tls_of("registry.test", self.bench.folder.path());
         let (says, asked, paths) = (self.says.clone(), self.asked.clone(), self.paths.clone());
         let stop = self.bench.stop.clone();
         let tasks = self.bench.tasks.clone();

@@ -39,14 +39,7 @@ pub(super) enum Room {
 
 impl Mailboxes {
     pub(super) async fn read(tx: &mut Connection, jobs: &[&mut AcceptJob]) -> sqlx::Result<Self> {
-        let mut ids: Vec<i64> = jobs
-            .iter()
-            .flat_map(|job| &job.acceptance.recipients)
-            .filter_map(|recipient| match recipient.plan {
-                Plan::Inbox { mailbox, .. } => Some(mailbox),
-                _ => None,
-            })
-            .collect();
+        let mut ids: Vec<i64> = jobs.iter().flat_map(|job| job.mailboxes()).collect();
         ids.sort_unstable();
         ids.dedup();
         let mut found = HashMap::with_capacity(ids.len());

@@ -148,6 +148,13 @@ impl Rows {
             .push(settled::refused(mid, address, code, envelope.received_at));
     }
 
+    /// A message for the gateway itself.
+    pub(super) fn bridged(&mut self, mid: i64, envelope: &Envelope, address: &Address) -> Fate {
+        let at = envelope.received_at;
+        self.settled.push(settled::bridged(mid, address, at));
+        Fate::New(DeliveryStatus::Delivered)
+    }
+
     pub(super) async fn write(self, tx: &mut Connection) -> sqlx::Result<()> {
         for (mid, trust, notes) in self.raised {
             let update =

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::a2a::A2aSettings;
 use crate::protocol::{Address, SchemaPattern, Timestamp};
 use crate::store::KeyMark;
 
@@ -13,6 +14,10 @@ pub enum DeliveryMode {
     Pull,
     /// The gateway posts to the agent's webhook.
     Push,
+    /// The gateway asks an A2A agent of others, as an A2A client.
+    A2a,
+    /// The address stands for an agent of another domain: its mail goes on to that.
+    Peer,
 }
 
 impl DeliveryMode {
@@ -22,6 +27,8 @@ impl DeliveryMode {
         match self {
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::A2a => "a2a",
+            Self::Peer => "peer",
         }
     }
 }
@@ -53,7 +60,8 @@ pub enum Replies {
 pub struct AgentSettings {
     /// How mail reaches it.
     pub delivery_mode: DeliveryMode,
-    /// The webhook, for mode push.
+    /// Where its mail goes on to: the webhook, for mode push; the A2A agent, for mode a2a; an address,
+    /// for mode peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_target: Option<String>,
     /// Schemas it takes; empty = any.
@@ -68,6 +76,9 @@ pub struct AgentSettings {
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
     /// Whether discovery shows it.
     pub listed: bool,
     /// What becomes of its webhook's answers.
@@ -97,6 +108,9 @@ pub struct AgentSettings {
     /// Who is in a group; for groups only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupSettings>,
+    /// How A2A clients see and call it.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub a2a: A2aSettings,
 }
 
 fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
@@ -257,6 +271,7 @@ impl AgentSettings {
             capabilities: Vec::new(),
             role: None,
             description: None,
+            display_name: None,
             listed: true,
             replies: Replies::Auto,
             secret_generation: 0,
@@ -267,6 +282,7 @@ impl AgentSettings {
             bounds: Bounds::default(),
             topic: None,
             group: None,
+            a2a: A2aSettings::default(),
         }
     }
 
@@ -281,6 +297,20 @@ impl AgentSettings {
     pub fn dials(&self) -> Option<&str> {
         let target = self.push_target.as_deref();
         target.filter(|target| target.starts_with("wss://"))
+    }
+
+    /// Whether it is an agent here, and no stand-in for one elsewhere.
+    #[must_use]
+    pub const fn stands_alone(&self) -> bool {
+        matches!(self.delivery_mode, DeliveryMode::Pull | DeliveryMode::Push)
+    }
+
+    /// The agent of another domain that it stands for.
+    #[must_use]
+    pub fn stands_for(&self) -> Option<Address> {
+        let target = self.push_target.as_deref();
+        let target = target.filter(|_| self.delivery_mode == DeliveryMode::Peer)?;
+        Address::parse(target).ok()
     }
 
     /// Whether strangers find it.

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::accept::{self, Open};
+use super::super::accept::{self, AcceptJob, Open};
 use super::super::error::{Failure, StoreError, failure};
 use super::super::settle::{self, Settlement, Together};
-use super::super::sql::Connection;
+use super::super::sql::{Connection, Statement, padded, places};
 use super::link::{Ended, Link};
 use super::{Job, Patience, Tools};
 use crate::admission::Admission;
@@ -155,7 +155,11 @@ impl Worker {
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         let mut todo = vec![(batch, 0)];
-        while let Some((mut batch, repeats)) = todo.pop() {
+        while let Some((batch, repeats)) = todo.pop() {
+            let mut batch = without_gaps(batch);
+            if batch.is_empty() {
+                continue;
+            }
             let before = self.tools.clock.monotonic();
             let error = match self.transaction(&mut batch).await {
                 (Ended::Committed(topics), lowest) => {
@@ -329,6 +333,18 @@ fn turn_away(jobs: Vec<Job>, error: &sqlx::Error) -> Vec<Job> {
     kept
 }
 
+/// Turns messages away behind which one that they must not overtake is missing.
+fn without_gaps(batch: Vec<Job>) -> Vec<Job> {
+    if !batch.iter().any(Job::is_behind_a_gap) {
+        return batch;
+    }
+    let (behind, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(Job::is_behind_a_gap);
+    for job in behind {
+        job.finish(Err(StoreError::Busy));
+    }
+    batch
+}
+
 /// The verb that fails by itself.
 fn blame(batch: Vec<Job>, error: sqlx::Error) {
     tracing::error!(error = %error, "a store verb failed");
@@ -346,12 +362,42 @@ fn give_up(jobs: impl Iterator<Item = Job>, error: &sqlx::Error) -> StoreError {
     StoreError::Broken(cause)
 }
 
+/// The mailboxes of a batch, in the order in which they are to be locked. Each job would lock its own when
+/// its turn comes, and two batches could wait for one another. None where there is one way only.
+fn in_order(batch: &[Job]) -> Vec<i64> {
+    if !batch.iter().any(Job::locks_first) {
+        return Vec::new();
+    }
+    let mut ids: Vec<i64> = batch.iter().flat_map(Job::mailboxes).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+async fn lock(tx: &mut Connection, ids: &[i64]) -> sqlx::Result<()> {
+    if ids.len() < 2 {
+        return Ok(());
+    }
+    for chunk in padded(ids) {
+        let text = format!(
+            "SELECT id FROM mailboxes WHERE id IN ({}) ORDER BY id FOR UPDATE",
+            places(chunk.len())
+        );
+        tx.rows(Statement::new(text).bind_all(chunk)).await?;
+    }
+    Ok(())
+}
+
 async fn apply(
     tx: &mut Connection,
     batch: &mut [Job],
     next: &accept::Numbers,
     topics: &mut Vec<Topic>,
 ) -> sqlx::Result<()> {
+    if tx.is_postgres() {
+        let ids = in_order(batch);
+        lock(tx, &ids).await?;
+    }
     let settlements: Vec<&Settlement> = batch.iter().flat_map(Job::settlements).collect();
     if !settlements.is_empty() {
         settle::apply(tx, &settlements, Together::Each, topics).await?;
@@ -361,7 +407,12 @@ async fn apply(
         match job {
             Job::Verb(pending, follow_ups, _) => {
                 pending.apply(tx, topics).await?;
-                accepting.extend(follow_ups.iter_mut());
+                if pending.brings() {
+                    accepting.extend(follow_ups.iter_mut());
+                } else {
+                    // Not for good: the batch may have to run again.
+                    follow_ups.iter_mut().for_each(AcceptJob::leave_out);
+                }
             }
             Job::Accept(job) => accepting.push(job.as_mut()),
             Job::Settle(..) => {}

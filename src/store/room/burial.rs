@@ -10,6 +10,7 @@ use crate::store::committer::Verb;
 use crate::store::settle::BounceFate;
 use crate::store::settled::{self, Settled};
 use crate::store::sql::{Connection, Insert, Statement, Value, padded, places};
+use crate::store::tasks;
 
 /// The most mail given up in one commit.
 const STEP: usize = 200;
@@ -45,6 +46,8 @@ pub(in crate::store) async fn bury(
     let bytes = oldest.iter().map(|it| it.size).sum();
     left(tx, id, (count, bytes), topics).await?;
     topics.extend(oldest.iter().map(|it| Topic::Message(it.mid)));
+    let mids: Vec<i64> = oldest.iter().map(|it| it.mid).collect();
+    tasks::lost(tx, &mids, now).await?;
     let dead = oldest.iter().map(|it| dead_letter(id, it, now)).collect();
     tx.insert(Insert::new(
         "INSERT INTO dead_letters (mid, recipient, party, destination, priority, error_code, text, attempts, \
@@ -136,6 +139,10 @@ pub(super) struct Overdue {
 
 impl Verb for Overdue {
     type Answer = u64;
+
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.mailbox)
+    }
 
     async fn apply<'a>(
         &'a self,

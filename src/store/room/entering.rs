@@ -72,6 +72,10 @@ struct Enter {
 impl Verb for Enter {
     type Answer = Vec<bool>;
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,

@@ -74,6 +74,10 @@ struct Detach {
 impl Verb for Detach {
     type Answer = ();
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.session.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,
@@ -124,6 +128,10 @@ struct EndSession {
 
 impl Verb for EndSession {
     type Answer = ();
+
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.session.mailbox)
+    }
 
     async fn apply<'a>(
         &'a self,

@@ -75,6 +75,10 @@ struct Take(HandOut);
 impl Verb for Take {
     type Answer = Taken;
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.0.session.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,

@@ -87,6 +87,10 @@ fn hash(token: &str) -> Vec<u8> {
 impl Verb for Open {
     type Answer = Opened;
 
+    fn mailbox(&self) -> Option<i64> {
+        Some(self.0.mailbox)
+    }
+
     async fn apply<'a>(
         &'a self,
         tx: &'a mut Connection,

@@ -50,6 +50,7 @@ async fn a_named_content_is_written_once_and_belongs_to_its_message(home: Home) 
         recipients: vec![to_inbox("bob@a.test", bob)],
         reserved: None,
         place: None,
+        succession: None,
         blobs: vec!["small".to_owned(), "large".to_owned()],
     };
     let decision = bench.store.accept(acceptance).await.unwrap();

@@ -91,6 +91,7 @@ async fn a_mail_that_came_back_has_failed_once(home: Home) {
         party: party_hash("bob@b.test"),
     };
     assert!(bench.store.find_sent(path).await.unwrap().is_none());
+    assert!(bench.store.is_under_way(path).await.unwrap());
     let settlement = bench.settlement(&row, Ending::Delivered).await;
     bench
         .store
@@ -101,6 +102,7 @@ async fn a_mail_that_came_back_has_failed_once(home: Home) {
     assert!(sent.delivered);
     assert_eq!(sent.recipient.as_str(), "Bob@b.test");
     let stranger = ReturnPath { party: 7, ..path };
+    assert!(!bench.store.is_under_way(path).await.unwrap());
     assert!(bench.store.find_sent(stranger).await.unwrap().is_none());
     let failure = MailFailure {
         path,

@@ -1,13 +1,13 @@
 //! What the writer of a SQLite file remembers is what the file says, on either database.
 
 use super::super::committer::Verb;
-use super::super::sql::{Connection, Insert};
+use super::super::sql::{Connection, Insert, Statement};
 use super::super::{Arriving, Ending, Fate};
 use super::{
     Bench, CancellationToken, Clock, Events, Home, IdempotencyKey, Metrics, NOW, StoreOptions,
     TaskTracker, Timestamp, Topic, open, query, to_inbox, to_queue,
 };
-use crate::store::{Acceptance, Decision};
+use crate::store::{Acceptance, Decision, Succession};
 
 /// A verb whose rows are refused.
 struct Refused;
@@ -71,6 +71,7 @@ async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
                 recipients: vec![to_inbox("bob@a.test", bob)],
                 reserved: None,
                 place: None,
+                succession: None,
                 blobs: Vec::new(),
             };
             let accepting = bench.store.begin_accept(acceptance).await.unwrap();
@@ -94,6 +95,41 @@ async fn a_batch_that_fails_leaves_neither_gap_nor_key(home: Home) {
     let page = bench.store.take_mail(page).await.unwrap();
     let seqs: Vec<i64> = page.items.iter().map(|item| item.seq).collect();
     assert_eq!(seqs, expected);
+}
+
+both!(nothing_of_a_sender_is_stored_behind_what_could_not_be);
+async fn nothing_of_a_sender_is_stored_behind_what_could_not_be(home: Home) {
+    let bench = Bench::at(home).await;
+    let bob = bench.agent("bob").await;
+    let (number, _) = bench.store.reserve(1).await.unwrap();
+    let succession = Succession::default();
+    let acceptance = |sender: &str, reserved| Acceptance {
+        envelope: bench.envelope(sender, None, "1"),
+        recipients: vec![to_inbox("bob@a.test", bob)],
+        reserved,
+        place: None,
+        succession: Some(succession.clone()),
+        blobs: Vec::new(),
+    };
+    let taken = acceptance("alice@a.test", Some(number));
+    bench.store.accept(taken).await.unwrap();
+    let mut under_way = Vec::new();
+    for (sender, reserved) in [
+        // This number is taken.
+        ("alice@a.test", Some(number)),
+        ("alice@a.test", None),
+        ("eve@a.test", None),
+    ] {
+        let handed = bench.store.begin_accept(acceptance(sender, reserved)).await;
+        under_way.push(handed.unwrap().decision());
+    }
+    let mut stored = Vec::new();
+    for decision in under_way {
+        stored.push(decision.await.is_ok());
+    }
+    assert_eq!(stored, [false, false, true]);
+    let page = bench.store.take_mail(query(bob)).await.unwrap();
+    assert_eq!(page.items.len(), 2);
 }
 
 both!(keys_are_known_after_a_restart_and_free_after_a_failure);
@@ -163,6 +199,7 @@ async fn before_the_keys_are_read_any_may_be_known_and_none_is_forgotten() {
         recipients: to_bob(),
         reserved: None,
         place: None,
+        succession: None,
         blobs: Vec::new(),
     };
     let mut other = known.clone();
@@ -183,4 +220,15 @@ async fn before_the_keys_are_read_any_may_be_known_and_none_is_forgotten() {
     assert!(!store.knows(&other).await.unwrap());
     stop.cancel();
     committing.await.unwrap().unwrap();
+}
+
+/// Else each LIMIT whose number is bound is planned anew each time (.cargo/config.toml).
+#[tokio::test]
+async fn sqlite_plans_a_statement_once() {
+    let bench = Bench::at(Home::sqlite()).await;
+    let mut reader = bench.store.reader().await.unwrap();
+    let options = reader.rows(Statement::new("PRAGMA compile_options")).await;
+    let options = options.unwrap();
+    let mut options = options.iter().map(|row| row.text(0).unwrap());
+    assert!(options.any(|option| option == "ENABLE_QPSG"));
 }

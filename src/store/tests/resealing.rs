@@ -1,7 +1,7 @@
 //! Sealed values change only where they are what was read.
 
 use super::{Bench, Home, KeyMark, NOW, Timestamp, new_agent};
-use crate::store::{Created, NewAgent, SealedAgent, TokenKey};
+use crate::store::{Created, KeyUse, NewAgent, SealedAgent, SigningKey};
 
 both!(a_sealed_value_that_was_changed_meanwhile_stays);
 async fn a_sealed_value_that_was_changed_meanwhile_stays(home: Home) {
@@ -19,7 +19,7 @@ async fn a_sealed_value_that_was_changed_meanwhile_stays(home: Home) {
         assert_eq!(store.reseal_headers(vec![value]).await.unwrap(), expected);
     }
     let moment = Timestamp::from_millis;
-    let key = TokenKey {
+    let key = SigningKey {
         id: "k".to_owned(),
         sealed: b"old".to_vec(),
         public: Vec::new(),
@@ -27,16 +27,26 @@ async fn a_sealed_value_that_was_changed_meanwhile_stays(home: Home) {
         signs_until: moment(NOW + 1),
         ends_at: moment(NOW + 1),
     };
-    store.add_token_key(key, moment(NOW)).await.unwrap();
+    store
+        .add_signing_key(KeyUse::Tokens, key, moment(NOW))
+        .await
+        .unwrap();
     for (old, expected) in [("other", 0), ("old", 1), ("old", 0)] {
         let value = ("k".to_owned(), old.as_bytes().to_vec(), b"new".to_vec());
         assert_eq!(
-            store.reseal_token_keys(vec![value]).await.unwrap(),
+            store
+                .reseal_signing_keys(KeyUse::Tokens, vec![value])
+                .await
+                .unwrap(),
             expected
         );
     }
     assert_eq!(
-        store.token_keys(moment(NOW)).await.unwrap()[0].sealed,
+        store
+            .signing_keys(KeyUse::Tokens, moment(NOW))
+            .await
+            .unwrap()[0]
+            .sealed,
         b"new"
     );
 

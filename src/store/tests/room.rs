@@ -24,7 +24,7 @@ fn messages(most: u64, when_full: Option<WhenFull>) -> Bounds {
 }
 
 impl Bench {
-    async fn bounded(&self, name: &str, bounds: Bounds) -> i64 {
+    pub(super) async fn bounded(&self, name: &str, bounds: Bounds) -> i64 {
         let id = self.agent(name).await;
         self.bound(id, bounds).await;
         id
@@ -102,7 +102,7 @@ impl Bench {
         )
     }
 
-    async fn counts_right(&self, mailbox: i64, messages: i64) {
+    pub(super) async fn counts_right(&self, mailbox: i64, messages: i64) {
         let (counted, there) = self.counted(mailbox).await;
         assert_eq!(counted, there);
         assert_eq!(counted.0, messages);

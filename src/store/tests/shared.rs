@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::postgres::Cluster;
 use super::queue::abroad;
 use super::{
@@ -33,6 +35,7 @@ async fn offer(
         recipients: vec![to],
         reserved: None,
         place: None,
+        succession: None,
         blobs: Vec::new(),
     };
     match bench.store.accept(acceptance).await? {
@@ -241,4 +244,38 @@ async fn the_database_says_what_its_promise_is_worth() {
     cluster.set("fsync", "on");
     cluster.set("synchronous_standby_names", "nobody");
     assert_eq!(durability().await, Durability::Standby { connected: false });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_never_wait_for_one_another_in_a_ring() {
+    let cluster = Cluster::own();
+    let bench = Bench::at(at_home(&cluster)).await;
+    let mut boxes = Vec::new();
+    for n in 0..8 {
+        boxes.push(bench.agent(&format!("a{n}")).await);
+    }
+    // Some lock one mailbox, others many: in batches, on several connections.
+    let mut work = JoinSet::new();
+    for n in 0..1_200 {
+        let store = bench.store.clone();
+        let mailbox = boxes[n * 5 % 8];
+        if n % 3 == 0 {
+            work.spawn(async move { store.take_mail(query(mailbox)).await.map(drop) });
+            continue;
+        }
+        let acceptance = Acceptance {
+            envelope: bench.envelope("alice@a.test", None, "1"),
+            recipients: vec![to_inbox(&format!("a{}@a.test", n * 5 % 8), mailbox)],
+            reserved: None,
+            place: None,
+            succession: None,
+            blobs: Vec::new(),
+        };
+        work.spawn(async move { store.accept(acceptance).await.map(drop) });
+    }
+    while let Some(done) = work.join_next().await {
+        done.unwrap().unwrap();
+    }
+    bench.close().await;
+    assert!(!cluster.log().contains("deadlock"), "{}", cluster.log());
 }

@@ -41,7 +41,9 @@ impl MailTransport {
         let (from, mail) = match Bounce::from_message(&parcel.message) {
             Some(bounce) => (String::new(), self.report(&bounce, (parcel, copy), &thread)),
             None => {
-                let mail = self.letter((parcel, copy), &domain, &thread)?;
+                let name = self.sender_name(parcel).await;
+                let name = name.map_err(|error| kept_from_us(&error))?;
+                let mail = self.letter((parcel, copy), (&domain, name.as_deref()), &thread)?;
                 (self.return_path(parcel, copy, &domain), mail)
             }
         };
@@ -84,10 +86,24 @@ impl MailTransport {
         format!("{local}@{domain}")
     }
 
+    /// What people call the agent that sends, where it is ours and has a name.
+    async fn sender_name(&self, parcel: &Parcel) -> Result<Option<String>, StoreError> {
+        let sender = parcel.message.sender();
+        if !self.settings.domains.contains(sender.domain()) {
+            return Ok(None);
+        }
+        for name in sender.agent_names() {
+            if let Some(agent) = self.store.find_agent(sender.domain(), &name).await? {
+                return Ok(agent.settings.display_name.clone());
+            }
+        }
+        Ok(None)
+    }
+
     fn letter(
         &self,
         (parcel, copy): (&Parcel, &Copy),
-        domain: &Domain,
+        (domain, sender_name): (&Domain, Option<&str>),
         thread: &Thread,
     ) -> Result<Vec<u8>, Outcome> {
         let message = &parcel.message;
@@ -111,7 +127,7 @@ impl MailTransport {
             message,
             body: &body,
             message_id: &parcel.stored.message_id,
-            sender_name: None,
+            sender_name,
             from_domain: domain,
             face: if ours {
                 self.settings.face
@@ -164,10 +180,13 @@ impl MailTransport {
                 let message = mailed.message()?;
                 Ok(of_mail(message.payload()).unwrap_or_default())
             }
-            None => Ok(Thread {
-                in_reply_to: Some(write_message_id(&own, domain)),
-                references: Vec::new(),
-            }),
+            None => {
+                let answered = write_message_id(&own, domain);
+                Ok(Thread {
+                    references: vec![answered.clone()],
+                    in_reply_to: Some(answered),
+                })
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     /// The headers.
     pub(super) headers: &'a HeaderMap,
+    /// The pause it asks for otherwise, as a line of a batch does.
+    pub(super) retry_after: Option<Duration>,
     /// The whole body.
     pub(super) body: &'a Bytes,
     /// The address it came from.
@@ -318,7 +320,8 @@ impl Case<'_> {
 
     fn trouble(&self, code: ErrorCode, fault: Fault, words: &str) -> Trouble {
         Trouble {
-            retry_after: retry_after(self.answer.headers, self.asked.now),
+            retry_after: { self.answer.retry_after }
+                .or_else(|| retry_after(self.answer.headers, self.asked.now)),
             ..text::trouble(code, fault, words)
         }
     }

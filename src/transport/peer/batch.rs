@@ -1,10 +1,11 @@
 //! Many messages in one request: how they are written, and how the answer is read.
 //!
 //! A batch is NDJSON, one message a line. The answer has one line each, in their order:
-//! `{"status":202,"receipt":{…}}` or `{"status":404,"error":{…}}`. Each line is judged like an answer
-//! of its own.
+//! `{"status":202,"receipt":{…}}` or `{"status":503,"error":{…},"retry_after":2}`. Each line is judged
+//! like an answer of its own; `retry_after` is what the header of that would say, in seconds.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -12,6 +13,7 @@ use flate2::write::GzEncoder;
 use http::StatusCode;
 
 use super::super::Load;
+use super::super::after::LONGEST;
 use crate::protocol::json::scan_object;
 use crate::protocol::wire::Body;
 
@@ -22,6 +24,8 @@ pub(super) struct Line {
     pub(super) status: StatusCode,
     /// What the body of an answer of its own would be.
     pub(super) body: Bytes,
+    /// The pause it asks for.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// What a peer takes in one batch.
@@ -96,13 +100,14 @@ pub(super) fn answers(body: &Bytes) -> Vec<Option<Line>> {
 
 fn answer(line: &[u8]) -> Option<Line> {
     let text = std::str::from_utf8(line).ok()?;
-    let (mut status, mut receipt, mut error) = (None, None, None);
+    let (mut status, mut receipt, mut error, mut pause) = (None, None, None, None);
     for (name, place) in scan_object(line).ok()? {
         let value = &text[place];
         match &*name {
             "status" => status = value.parse().ok(),
             "receipt" => receipt = Some(value),
             "error" => error = Some(value),
+            "retry_after" => pause = value.parse().ok(),
             _ => {}
         }
     }
@@ -116,7 +121,12 @@ fn answer(line: &[u8]) -> Option<Line> {
         }
         _ => Bytes::new(),
     };
-    Some(Line { status, body })
+    let retry_after = pause.map(|seconds| Duration::from_secs(seconds).min(LONGEST));
+    Some(Line {
+        status,
+        body,
+        retry_after,
+    })
 }
 
 #[cfg(test)]
@@ -172,6 +182,7 @@ mod tests {
             Some(Line {
                 status: StatusCode::from_u16(status).unwrap(),
                 body: Bytes::from(body),
+                retry_after: None,
             })
         };
         assert_eq!(
@@ -188,6 +199,15 @@ mod tests {
             ]
         );
         assert_eq!(answers(&Bytes::new()), []);
+        let waits = |value: &str| {
+            let body = format!(r#"{{"status":503,"retry_after":{value}}}"#);
+            answers(&body.into())[0].clone().unwrap().retry_after
+        };
+        assert_eq!(waits("3"), Some(Duration::from_secs(3)));
+        assert_eq!(waits("18446744073709551615"), Some(LONGEST));
+        for value in ["null", "-1", "1.5", "\"3\"", "{}"] {
+            assert_eq!(waits(value), None, "{value}");
+        }
         assert_eq!(answers(&Bytes::from("x\n".repeat(9_000))).len(), 200);
     }
 

@@ -220,6 +220,7 @@ impl<'a> Visit<'a> {
                     let heard = answer::Answer {
                         status: line.status,
                         body: &line.body,
+                        retry_after: line.retry_after,
                         ..whole
                     };
                     self.hear((unit, letter), &heard, trip);
@@ -263,6 +264,7 @@ fn heard<'a>(answer: &'a Answer, remote: Option<&'a str>) -> answer::Answer<'a> 
     answer::Answer {
         status: answer.status,
         headers: &answer.headers,
+        retry_after: None,
         body: &answer.body,
         remote,
     }

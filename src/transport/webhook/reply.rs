@@ -2,11 +2,12 @@
 //!
 //! The answer must hold a member `response` that is not `null`. A notice or an automatic message is
 //! never answered, so that two webhooks cannot answer each other for ever; a sender that cannot be
-//! believed is not answered either, because the reply would reach whoever was named.
+//! believed is not answered either, because the reply would reach whoever was named. What an A2A client
+//! asks comes from an address of the gateway's own, so its task is always answered.
 
 use bytes::Bytes;
 
-use crate::envelope::Trust;
+use crate::envelope::{Origin, Trust};
 use crate::protocol::json::scan_object;
 use crate::protocol::wire::Body;
 use crate::protocol::{Address, IdempotencyKey, Message, MessageId, Timestamp};
@@ -28,7 +29,7 @@ pub(super) fn response(body: &Bytes) -> Option<Bytes> {
 pub fn may_reply(replies: Replies, stored: &StoredMessage, message: &Message) -> bool {
     let is_answerable = !message.is_bounce()
         && !message.is_automatic()
-        && matches!(stored.trust, Trust::Local | Trust::Trusted);
+        && (matches!(stored.trust, Trust::Local | Trust::Trusted) || stored.origin == Origin::A2a);
     is_answerable
         && match replies {
             Replies::Auto => true,
@@ -95,7 +96,6 @@ fn answering(subject: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::Origin;
     use crate::protocol::{Limits, Profile};
 
     fn stored(trust: Trust, more: &str) -> (StoredMessage, Message) {

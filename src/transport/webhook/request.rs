@@ -94,8 +94,12 @@ pub fn greeting(
 }
 
 /// The headers the agent asks for, as it gave them.
-fn own_headers(agent: &Agent, sealer: &Sealer) -> Result<HeaderMap, &'static str> {
-    const LOST: &str = "the webhook's headers cannot be opened with the key of `secrets.key_file`";
+/// What the operator lets be shown to an agent.
+pub(in crate::transport) fn own_headers(
+    agent: &Agent,
+    sealer: &Sealer,
+) -> Result<HeaderMap, &'static str> {
+    const LOST: &str = "the agent's headers cannot be opened with the key of `secrets.key_file`";
     let Some(sealed) = &agent.sealed_headers else {
         return Ok(HeaderMap::new());
     };

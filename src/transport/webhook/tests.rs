@@ -3,7 +3,7 @@
 mod group;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -27,9 +27,8 @@ use crate::clock::TestClock;
 use crate::config::Database;
 use crate::envelope::{Origin, Trust};
 use crate::events::Events;
-use crate::net::{
-    AddressFilter, Asked, DnsFault, GuardOptions, MailExchange, Plain, Resolver, Times, TlsVersions,
-};
+use crate::net::testing::Here;
+use crate::net::{AddressFilter, GuardOptions, Plain, Times, TlsVersions};
 use crate::protocol::{Address, AgentName, Domain, Limits, Message, MessageId, Profile, Timestamp};
 use crate::store::{
     self, AgentChange, Created, Grant, NewAgent, NewKey, StoreOptions, StoredMessage,
@@ -106,28 +105,6 @@ impl Hook {
     }
 }
 
-/// A DNS in which `hook.test` is this machine.
-struct Names;
-
-impl Resolver for Names {
-    fn txt<'a>(&'a self, _name: &'a str) -> Asked<'a, String> {
-        Box::pin(async { Err(DnsFault::Nothing { ttl: None }) })
-    }
-
-    fn mx<'a>(&'a self, _name: &'a str) -> Asked<'a, MailExchange> {
-        Box::pin(async { Err(DnsFault::Nothing { ttl: None }) })
-    }
-
-    fn addresses<'a>(&'a self, _host: &'a str) -> Asked<'a, IpAddr> {
-        Box::pin(async {
-            Ok(crate::net::Records {
-                records: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-                ttl: Duration::from_secs(60),
-            })
-        })
-    }
-}
-
 struct Bench {
     hook: Hook,
     url: String,
@@ -170,7 +147,7 @@ impl Bench {
     fn transport(&self, filter: AddressFilter, sealer: Option<Sealer>) -> WebhookTransport {
         let clock = Clock::over(self.clock.clone());
         let client = GuardedClient::new(GuardOptions {
-            resolver: Arc::new(Names),
+            resolver: Arc::new(Here),
             filter,
             trusted_ca_files: Vec::new(),
             client_identity: None,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,8 @@ use crate::support::behaviour::Behaviour;
 use crate::support::peer::ScriptedPeer;
 use crate::support::site::{Site, World};
 use crate::support::{amtpd, words};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// Runs a command as the operator, and gives what it prints.
 fn run(world: &World, site: &Site, arguments: &[&str]) -> Value {
@@ -30,11 +33,15 @@ fn operate(world: &World, site: &Site, arguments: &[&str]) -> Output {
 }
 
 async fn meet(address: &str) -> (World, Site, ScriptedPeer) {
+    meet_with(address, &[]).await
+}
+
+async fn meet_with(address: &str, variables: &[(&str, &str)]) -> (World, Site, ScriptedPeer) {
     let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test", "b.test"]);
     let here: IpAddr = address.parse().unwrap();
     let peer = ScriptedPeer::start(SocketAddr::new(here, 0), &world.certificate("b.test"));
     world.publish("b.test", peer.address(), "");
-    let site = world.start("a.test", address, &[]).await;
+    let site = world.start("a.test", address, variables).await;
     (world, site, peer)
 }
 
@@ -143,4 +150,25 @@ async fn a_trace_shows_every_attempt_and_workers_say_what_they_do() {
     peer.always(Behaviour::Accept);
     run(&world, &a, &["queue", "retry", "--domain", "b.test"]);
     a.reaches(&alice, &id, "delivered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods, reason = "the time that really went by")]
+async fn who_was_asked_to_come_later_does_so_though_others_are_taken_meanwhile() {
+    let longest = [("AMTPD__DELIVERY__RETRY__MAX", "1m")];
+    let (_world, a, peer) = meet_with("127.0.7.4", &longest).await;
+    let alice = a.agent("alice").await;
+    // Its answer comes piece by piece, after the other was sent away.
+    peer.answer(Behaviour::SlowBody(Duration::from_millis(10)));
+    peer.answer(Behaviour::RetryAfter(429, 4));
+    let first = a.send(&alice, &["bob@b.test"], json!(1)).await;
+    peer.wait_for(1, SOON).await;
+    a.send(&alice, &["eve@b.test"], json!(2)).await;
+    peer.wait_for(2, SOON).await;
+    let sent_away = Instant::now();
+    a.reaches(&alice, &first, "delivered").await;
+    let requests = peer.wait_for(3, SOON).await;
+    assert_eq!(requests[2].json["recipients"][0], "eve@b.test");
+    let waited = sent_away.elapsed();
+    assert!(waited > Duration::from_secs(3), "{waited:?}");
 }

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use amtpd::clock::Clock;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::signing::{key, signing, verification};
+use crate::crash::{kills, report};
 use crate::support::site::{Site, World};
 use crate::support::{Agent, amtpd, eventually_so, words};
 
@@ -158,6 +160,42 @@ async fn a_publication_reaches_subscribers_here_and_on_another_gateway() {
         (shown["topic"]["subscribers"] == 2).then_some(())
     })
     .await;
+}
+
+/// 1,000 in the long run; how long they all take is printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_publication_reaches_many_subscribers_on_another_gateway() {
+    let count = if kills() < 100 { 40 } else { 1_000 };
+    let (world, a, b) = meet("127.0.5.7", "127.0.5.8").await;
+    topic(&a, "news", json!({})).await;
+    let editor = a.agent("editor").await;
+    let mut readers = Vec::new();
+    for number in 0..count {
+        let reader = b.agent(&format!("r{number}")).await;
+        ask(&b, &reader, "topic_subscribe", json!({})).await;
+        readers.push(reader);
+    }
+    for reader in &readers {
+        let token = b.mail(reader, 1).await[0]["payload"]["token"].clone();
+        ask(&b, reader, "topic_confirm", json!({ "token": token })).await;
+    }
+    eventually_so("all are subscribed", Duration::from_secs(120), async || {
+        let shown = topic_command(&world, &a, &["show", "news"]);
+        (shown["topic"]["subscribers"] == count).then_some(())
+    })
+    .await;
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let path = "/v1/topics/news/messages";
+    let (status, answer) = call(&a, &editor, path, json!({ "payload": "all" })).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    for reader in readers.iter().rev() {
+        assert_eq!(b.mail(reader, 2).await[1]["payload"], "all");
+    }
+    let took = clock.monotonic() - began;
+    report(&format!(
+        "{count} readers at another gateway after {took:?}"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use super::{push_agent, reaches, ruled, send, taken};
+use super::{push_agent, reaches, rule, ruled, send, taken};
 use crate::support::behaviour::Behaviour;
 use crate::support::metrics::metrics;
 use crate::support::webhook::WebhookTarget;
@@ -67,7 +67,9 @@ async fn a_rule_sets_the_priority_and_lets_a_message_overtake() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_lets_a_message_go_before_it_is_on_disk() {
     let patient = ("AMTPD__LIMITS__COMMIT_WAIT", "60s");
-    let daemon = ruled(POLICY, &[WEBHOOKS, patient]).await;
+    let mut daemon = Daemon::on_a_file(&[WEBHOOKS, patient]);
+    rule(&mut daemon, POLICY);
+    daemon.run().await;
     let hook = WebhookTarget::start_plain("127.0.8.4:0".parse().unwrap());
     let alice = daemon.agent("alice").await;
     let fast = push_agent(&daemon, "fast", &hook.url("127.0.8.4")).await;

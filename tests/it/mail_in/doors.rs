@@ -142,6 +142,51 @@ async fn one_address_has_so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
+async fn one_address_connects_so_often_and_brings_so_many_mails_and_no_more() {
+    let office = Office::open(&[("AMTPD__SMTP__CONNECTION_RATE", "2/h")]).await;
+    for _ in 0..2 {
+        drop(Smtp::greeted(office.smtp));
+    }
+    let mut third = Smtp::open(office.smtp);
+    assert!(third.reply().starts_with("421 4.7.0"));
+    assert!(third.ends());
+    let office = Office::open(&[("AMTPD__SMTP__MESSAGE_RATE", "3/h")]).await;
+    let mut client = Smtp::greeted(office.smtp);
+    let text = mail("x@sender.test", "", "Hello.");
+    let to = ["agent@our.test", "ops@our.test"];
+    let said = client.mail("x@sender.test", &to, text.as_bytes());
+    assert!(
+        said.starts_with("250 2.6.0"),
+        "one mail, whoever gets it: {said}"
+    );
+    // Names that nobody has count as well, and so do reports.
+    for (to, reply) in [
+        ("nobody@our.test", "550 5.1.1"),
+        ("bounce+forged@our.test", "550 5.1.1"),
+        ("agent@our.test", "450 4.7.1"),
+        ("nobody@our.test", "450 4.7.1"),
+    ] {
+        let said = client.mail("", &[to], text.as_bytes());
+        assert!(said.starts_with(reply), "{to}: {said}");
+    }
+    let mut other = Smtp::greeted(office.smtp);
+    let said = other.mail("x@sender.test", &["agent@our.test"], text.as_bytes());
+    assert!(said.starts_with("450 4.7.1"), "however it connects: {said}");
+    // Who is trusted to speak for others is not counted.
+    let trusted = [
+        ("AMTPD__SMTP__MESSAGE_RATE", "1/h"),
+        ("AMTPD__SMTP__CONNECTION_RATE", "1/h"),
+        ("AMTPD__LISTEN__TRUSTED_PROXIES", "[127.0.0.0/8]"),
+    ];
+    let office = Office::open(&trusted).await;
+    for number in 0..3 {
+        let text = mail("x@sender.test", "", &format!("Number {number}."));
+        let said = office.send("x@sender.test", &text);
+        assert!(said.starts_with("250 2.6.0"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn while_too_much_mail_comes_in_more_is_asked_to_come_again() {
     let office = Office::open(&[
         ("AMTPD__SMTP__MEMORY", "1MiB"),

@@ -101,6 +101,24 @@ async fn the_answer_of_a_person_is_a_reply_and_the_reply_to_it_stays_in_her_thre
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_in_front_may_hand_mail_over_by_lmtp() {
+    let village = Village::build("127.0.31.9", &[]).await;
+    let (town, alice) = (&village.town, &village.town.alice);
+    let bob = town.a.agent("bob").await;
+    town.postfix.route_by("lmtp", "a.test", village.door);
+    let to = [alice.address.as_str(), &bob.address, "nobody@a.test"];
+    village.write(&to, "lmtp", "");
+    for agent in [alice, &bob] {
+        let mail = town.a.mail(agent, 1).await.remove(0);
+        assert_eq!(mail["sender"], "dora@people.test", "{mail}");
+    }
+    let report = village.texts(1).await.remove(0);
+    assert!(report.contains("rfc822; nobody@a.test"), "{report}");
+    let log = town.postfix.log();
+    assert!(log.contains("postfix/lmtp"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_report_to_the_return_path_fails_the_delivery_and_tells_the_agent() {
     let village = Village::build("127.0.31.6", &[]).await;
     let (town, alice) = (&village.town, &village.town.alice);
@@ -122,6 +140,53 @@ async fn a_report_to_the_return_path_fails_the_delivery_and_tells_the_agent() {
     let made_up = format!("bounce+{}@a.test", "a".repeat(42));
     let said = client.mail("", &[&made_up], b"Subject: no\r\n\r\n");
     assert!(said.starts_with("550 5.1.1"), "{said}");
+}
+
+/// A report of `people.test` that nobody can know to be from there.
+fn report(status: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@people.test\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=cut\r\n\r\n\
+         --cut\r\nContent-Type: text/plain\r\n\r\nNo.\r\n\
+         --cut\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.people.test\r\n\r\n\
+         Final-Recipient: rfc822; dora@people.test\r\nAction: failed\r\nStatus: {status}\r\n\r\n--cut--\r\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_a_return_path_counts_by_the_path_and_a_flood_of_it_once() {
+    let village = Village::build("127.0.31.11", &[]).await;
+    let (town, alice) = (&village.town, &village.town.alice);
+    let id = town.a.send(alice, &["dora@people.test"], json!(1)).await;
+    town.recipient(&id, "dora@people.test", "delivered").await;
+    let mail = town.mails("dora", 1).await.remove(0);
+    let read = read_mail(&mail, &json!({}));
+    let path = read["return_path"].as_str().unwrap();
+    let path = path.trim_matches(['<', '>']);
+    // A person's mail program may answer there; nobody else may.
+    village.write(&[path], "four", "");
+    let answer = town.a.mail(alice, 1).await.remove(0);
+    assert_eq!(answer["in_reply_to"], id, "{answer}");
+    assert_eq!(answer["sender"], "dora@people.test");
+    let mut client = Smtp::greeted(village.door);
+    let text = b"From: x@stranger.test\r\nSubject: Hello\r\n\r\nHello.\r\n";
+    let said = client.mail("x@stranger.test", &[path], text);
+    assert!(said.starts_with("550 5.7.1"), "{said}");
+    // What the domain says of its mail (p=reject) is asked for other mail only.
+    let said = client.mail("", &[&alice.address], report("5.1.1").as_bytes());
+    assert!(said.starts_with("550 5.7.1"), "{said}");
+    for number in 0..50 {
+        let text = format!("X-Number: {number}\r\n{}", report("5.2.2"));
+        let said = client.mail("", &[path], text.as_bytes());
+        assert!(said.starts_with("250 2.6.0"), "{said}");
+    }
+    let failed = town.recipient(&id, "dora@people.test", "failed").await;
+    assert_eq!(failed["error_code"], "MAILBOX_FULL", "{failed}");
+    let inbox = town.a.inbox(alice).await;
+    let told = inbox
+        .iter()
+        .filter(|it| it["message_type"] == "delivery_failure");
+    assert_eq!((inbox.len(), told.count()), (2, 1), "{inbox:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

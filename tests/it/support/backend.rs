@@ -11,6 +11,21 @@ pub enum Backend {
     Postgres,
 }
 
+/// The variable that names the database of a gateway.
+pub const STORE_URL: &str = "AMTPD__STORE__URL";
+
+/// The variable that gives a gateway a PostgreSQL database of its own, where the test command wants all
+/// gateways on one that name no other: `AMTPD_TEST_DATABASE=postgres`.
+pub fn wanted(variables: &[(&str, &str)]) -> Option<(String, String)> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "which database the test command wants"
+    )]
+    let wanted = std::env::var("AMTPD_TEST_DATABASE").is_ok_and(|name| name == "postgres");
+    let named = variables.iter().any(|(name, _)| *name == STORE_URL);
+    (wanted && !named).then(|| (STORE_URL.to_owned(), Cluster::shared().database()))
+}
+
 /// What a gateway stands on in one test.
 pub enum Base {
     /// A file, on a disk that loses what was not synced when the test says so.

@@ -12,6 +12,7 @@ use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::a2a_agent::A2aAgent;
 use super::agentry::Agentry;
 use super::background;
 use super::pause;
@@ -59,6 +60,8 @@ pub enum Behaviour {
     SettingsFlood,
     /// What today's Go gateway would do.
     Agentry(Agentry),
+    /// What an A2A agent would do.
+    A2a(A2aAgent),
 }
 
 impl Behaviour {
@@ -125,6 +128,10 @@ pub async fn play(
         Behaviour::Agentry(agentry) => {
             let (code, content_type, body) = agentry.answer(seen);
             plain_answer(code, content_type, body)
+        }
+        Behaviour::A2a(agent) => {
+            let (code, body) = agent.answer(seen);
+            json_answer(code, &body)
         }
         Behaviour::HalfAnswer => half(&ours, cuts),
         Behaviour::EndlessBody => endless(),

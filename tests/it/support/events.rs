@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode};
@@ -21,7 +21,8 @@ use tokio_rustls::TlsConnector;
 use super::{Agent, Daemon};
 
 /// The time for an event.
-const SOON: Duration = Duration::from_secs(10);
+/// On a database that gateways share, what a killed one had is free after its time there.
+const SOON: Duration = Duration::from_secs(60);
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,33 +55,41 @@ impl Events {
         query: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, (StatusCode, Value)> {
-        let stream = connect(daemon).await;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        #[allow(clippy::disallowed_methods, reason = "it ends with the stream")]
-        tokio::spawn(connection);
         let mut request = Request::get(format!("/v1/inbox/{}/stream{query}", agent.address))
             .header("host", "localhost")
             .header("authorization", format!("Bearer {}", agent.key));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let answer = sender.send_request(request).await.unwrap();
-        let status = answer.status();
-        if status != StatusCode::OK {
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
-            return Err((status, serde_json::from_slice(&body).unwrap()));
-        }
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        let mut events = Self {
-            body: answer.into_body(),
-            text: String::new(),
-            greeting: Value::Null,
-        };
+        let request = request.body(Full::default()).unwrap();
+        let mut events = Self::ask(daemon, request).await?;
         let first = events.next().await;
         assert_eq!(first.name, "session");
         events.greeting = first.data;
         Ok(events)
+    }
+
+    /// The stream that a request opens.
+    pub async fn ask(
+        daemon: &Daemon,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Self, (StatusCode, Value)> {
+        let stream = connect(daemon).await;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        #[allow(clippy::disallowed_methods, reason = "it ends with the stream")]
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status();
+        let is_stream = answer.headers()["content-type"] == "text/event-stream";
+        if status != StatusCode::OK || !is_stream {
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            return Err((status, serde_json::from_slice(&body).unwrap()));
+        }
+        Ok(Self {
+            body: answer.into_body(),
+            text: String::new(),
+            greeting: Value::Null,
+        })
     }
 
     /// The next event; comments are passed over.

@@ -1,6 +1,8 @@
 //! Real gateways for tests: the binary as a process of its own, and a client.
 
+pub mod a2a_agent;
 pub mod agentry;
+pub mod agentry_database;
 pub mod audit;
 pub mod backend;
 pub mod background;
@@ -68,6 +70,16 @@ impl Daemon {
         daemon
     }
 
+    /// As `prepare`, on the file that `amtpd init` names, whatever database the others stand on: for
+    /// tests that put their hands on the file.
+    pub fn on_a_file(variables: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::prepare(variables);
+        daemon
+            .variables
+            .retain(|(name, _)| name != backend::STORE_URL);
+        daemon
+    }
+
     /// A gateway's folder, as `amtpd init` leaves it.
     pub fn prepare(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -95,6 +107,7 @@ impl Daemon {
             variables: variables
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .chain(backend::wanted(variables))
                 .collect(),
             process: None,
             client: HttpsClient::new(&Options { roots, resolve }).unwrap(),
@@ -120,6 +133,10 @@ impl Daemon {
 
     pub fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    pub fn admin_key(&self) -> &str {
+        &self.admin_key
     }
 
     /// Where its metrics are, by plain HTTP.

@@ -26,6 +26,7 @@ virtual unix - n n - - virtual
 error unix - - n - - error
 retry unix - - n - - error
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 tlsmgr unix - - n 1000? 1 tlsmgr
 showq unix n - n - - showq
@@ -137,7 +138,12 @@ impl Postfix {
 
     /// Hands the mail of another domain to this server from now on.
     pub fn route(&self, domain: &str, to: SocketAddr) {
-        let line = format!("{domain} smtp:[{}]:{}\n", to.ip(), to.port());
+        self.route_by("smtp", domain, to);
+    }
+
+    /// The same by `smtp` or `lmtp`.
+    pub fn route_by(&self, protocol: &str, domain: &str, to: SocketAddr) {
+        let line = format!("{domain} {protocol}:[{}]:{}\n", to.ip(), to.port());
         fs::write(self.folder.path().join("transport"), line).unwrap();
         self.run("reload");
     }

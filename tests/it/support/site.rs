@@ -101,6 +101,9 @@ impl World {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
+        if node.is_none() {
+            all.extend(super::backend::wanted(variables));
+        }
         let roots = Roots::File(self.ca.pem_path().to_owned());
         let resolve = Some(address);
         let binary = amtpd().get_program().to_string_lossy().into_owned();

@@ -1,9 +1,9 @@
 //! Networks of namespaces: who reaches whom, cuts, and the end.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::netns::Network;
@@ -98,6 +98,21 @@ async fn a_cut_node_is_out_of_reach_until_it_is_restored() {
     eventually("node 1 again", SOON, || heard(&network, 1)).await;
 }
 
+/// A `cat` that has answered: until then it may still be `ip` on its way into the namespace.
+fn running(mut cat: Command) -> Child {
+    let pipes = cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let mut answer = [0];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut answer)
+        .unwrap();
+    child
+}
+
 #[test]
 fn a_network_is_gone_with_its_test_also_after_a_panic() {
     let mut child = None;
@@ -108,8 +123,7 @@ fn a_network_is_gone_with_its_test_also_after_a_panic() {
         assert_ne!(one, other);
         interface = format!("/sys/class/net/amtpd{}/ifindex", one.octets()[2]);
         let index = std::fs::read_to_string(&interface).unwrap();
-        let sleeping = networks[0].command(1, "sleep").arg("30").spawn();
-        child = Some(sleeping.unwrap());
+        child = Some(running(networks[0].command(1, "cat")));
         std::panic::panic_any(index);
     }));
     // Another test may have taken the number since, but never the index.

@@ -13,8 +13,8 @@ use crate::endpoint::http::extract::{Gate, Json, Params, bearer, invalid_field};
 use crate::endpoint::http::{Api, agent_cursor};
 use crate::protocol::{Address, AgentName, Domain, ErrorCode, SchemaPattern, Timestamp};
 use crate::store::{
-    Agent, AgentChange, AgentKind, AgentSettings, Bounds, Created, DeliveryMode, Grant,
-    GroupSettings, LiveSettings, NewAgent, NewKey, Replies, Sealer, TopicSettings,
+    A2aSettings, Agent, AgentChange, AgentKind, AgentSettings, Bounds, Created, DeliveryMode,
+    Grant, GroupSettings, LiveSettings, NewAgent, NewKey, Replies, Sealer, TopicSettings,
 };
 
 #[derive(Serialize)]
@@ -34,6 +34,7 @@ struct AgentView {
     capabilities: Vec<String>,
     role: Option<String>,
     description: Option<String>,
+    display_name: Option<String>,
     listed: bool,
     replies: Replies,
     live: LiveSettings,
@@ -47,6 +48,8 @@ struct AgentView {
     bounds: Option<Bounds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<GroupSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a2a: Option<A2aSettings>,
     /// How the members of a group do.
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<MemberView>>,
@@ -93,6 +96,7 @@ impl AgentView {
             capabilities: settings.capabilities,
             role: settings.role,
             description: settings.description,
+            display_name: settings.display_name,
             listed: settings.listed,
             replies: settings.replies,
             live: settings.live,
@@ -103,6 +107,7 @@ impl AgentView {
             last_active: agent.last_active_at,
             bounds: Some(settings.bounds).filter(|bounds| *bounds != Bounds::default()),
             group: settings.group,
+            a2a: Some(settings.a2a).filter(|a2a| *a2a != A2aSettings::default()),
             members: None,
             once,
         }
@@ -143,6 +148,12 @@ pub(crate) async fn enrol(
     if form.kind.is_some() || form.group.is_some() {
         return Err(invalid_field("kind", "is for operators to choose"));
     }
+    if matches!(
+        form.delivery_mode,
+        Some(DeliveryMode::A2a | DeliveryMode::Peer)
+    ) {
+        return Err(invalid_field("delivery_mode", "is for operators to choose"));
+    }
     register(&api, form, name, Some(token.id)).await
 }
 
@@ -160,6 +171,7 @@ async fn register(
     }
     let mut settings = form.apply(AgentSettings::fresh())?;
     members::check(api, &settings)?;
+    elsewhere(api, &settings)?;
     settings.secret_keys.present = api.sealer.as_ref().map(Sealer::mark);
     if settings.delivery_mode == DeliveryMode::Push {
         signing(api.sealer.as_ref())?;
@@ -265,8 +277,9 @@ pub(crate) async fn change(
     }
     let settings = form.apply(agent.settings.clone())?;
     members::check(&api, &settings)?;
-    let polled = agent.settings.delivery_mode == DeliveryMode::Pull;
-    let begins_push = polled && settings.delivery_mode == DeliveryMode::Push;
+    elsewhere(&api, &settings)?;
+    let pushed = agent.settings.delivery_mode == DeliveryMode::Push;
+    let begins_push = !pushed && settings.delivery_mode == DeliveryMode::Push;
     if begins_push {
         signing(api.sealer.as_ref())?;
     }
@@ -324,6 +337,17 @@ pub(crate) async fn rotate_webhook_secret(
     Ok(Answer(OneAgent {
         agent: AgentView::with(&agent, once),
     }))
+}
+
+/// An address stands for an agent of another domain, not for one of ours.
+fn elsewhere(api: &Api, settings: &AgentSettings) -> Result<(), ApiError> {
+    match settings.stands_for() {
+        Some(target) if api.names.is_local(target.domain()) => Err(invalid_field(
+            "push_target",
+            "is of a domain of this gateway: mode peer is for agents of others",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The registered agent of a name or address.

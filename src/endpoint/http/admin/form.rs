@@ -1,15 +1,20 @@
 //! The description of an agent as an operator or the agent itself sends it, checked field by field.
 
+mod a2a;
 mod group;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::endpoint::http::error::ApiError;
 use crate::endpoint::http::extract::invalid_field;
-use crate::protocol::{AgentName, Domain, SchemaPattern, is_reserved};
+use crate::protocol::{Address, AgentName, Domain, SchemaPattern, is_reserved};
 use crate::store::{
     AgentKind, AgentSettings, Bounds, DeliveryMode, GroupSettings, Replies, Sealer, SessionOrder,
     SessionSharing, TopicSettings, WEBHOOK_HEADERS,
@@ -17,6 +22,8 @@ use crate::store::{
 
 const MOST_ENTRIES: usize = 100;
 const LONGEST_TEXT: usize = 1_000;
+/// In characters.
+const LONGEST_NAME: usize = 60;
 /// What a topic may keep: for a year, and so many publications.
 const LONGEST_RETENTION: u64 = 366 * 86_400;
 const MOST_KEPT: u64 = 100_000;
@@ -37,17 +44,22 @@ pub(crate) struct AgentForm {
     pub(crate) role: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) display_name: Option<Option<String>>,
     pub(crate) listed: Option<bool>,
     pub(crate) replies: Option<Replies>,
-    pub(crate) live: Option<LiveForm>,
+    #[serde(default, deserialize_with = "given_object")]
+    pub(crate) live: Option<Option<LiveForm>>,
     pub(crate) kind: Option<AgentKind>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     pub(crate) topic: Option<Option<TopicSettings>>,
     pub(crate) active: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     pub(crate) bounds: Option<Option<Bounds>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     pub(crate) group: Option<Option<GroupSettings>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) a2a: Option<Option<serde_json::Map<String, serde_json::Value>>>,
 }
 
 /// How sessions share the mail. Absent = leave as it is.
@@ -63,6 +75,18 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(from).map(Some)
+}
+
+/// The same of what has members of its own: a list is not taken for them.
+fn given_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    let Some(members) = Option::<Map<String, Value>>::deserialize(from)? else {
+        return Ok(Some(None));
+    };
+    let read = T::deserialize(Value::Object(members));
+    read.map(|value| Some(Some(value)))
+        .map_err(D::Error::custom)
 }
 
 impl AgentForm {
@@ -87,9 +111,12 @@ impl AgentForm {
         if let Some(description) = &self.description {
             settings.description = text("description", description.as_ref())?;
         }
+        if let Some(name) = &self.display_name {
+            settings.display_name = display_name(name.as_deref())?;
+        }
         settings.listed = self.listed.unwrap_or(settings.listed);
         settings.replies = self.replies.unwrap_or(settings.replies);
-        if let Some(live) = &self.live {
+        if let Some(Some(live)) = &self.live {
             settings.live.sessions = live.sessions.unwrap_or(settings.live.sessions);
             settings.live.order = live.order.unwrap_or(settings.live.order);
         }
@@ -103,6 +130,9 @@ impl AgentForm {
         }
         if let Some(group) = &self.group {
             settings.group.clone_from(group);
+        }
+        if let Some(a2a) = &self.a2a {
+            settings.a2a = a2a::apply(&settings.a2a, a2a.as_ref())?;
         }
         push(&settings)?;
         kind(&settings)?;
@@ -144,6 +174,23 @@ pub(crate) fn signing(sealer: Option<&Sealer>) -> Result<&Sealer, ApiError> {
     })
 }
 
+/// What is wrong with a form, in words.
+pub(crate) fn in_words(error: &ApiError) -> String {
+    let said = error.said();
+    let faults = said
+        .details
+        .and_then(|it| it["validation_errors"].as_array());
+    let words = faults.into_iter().flatten().map(|fault| {
+        let text = |member: &str| fault[member].as_str().unwrap_or_default();
+        format!("{} {}", text("field"), text("error"))
+    });
+    let words: Vec<String> = words.collect();
+    match words.is_empty() {
+        true => said.message.to_owned(),
+        false => words.join("; "),
+    }
+}
+
 /// A name or full address of ours, for a new agent.
 pub(crate) fn address(
     text: Option<&str>,
@@ -179,20 +226,25 @@ fn push(settings: &AgentSettings) -> Result<(), ApiError> {
         (DeliveryMode::Pull, None) => Ok(()),
         (DeliveryMode::Pull, Some(_)) => Err(invalid_field(
             "push_target",
-            "only goes with delivery_mode push",
+            "only goes with delivery_mode push, a2a and peer",
         )),
-        (DeliveryMode::Push, None) => Err(invalid_field(
+        (DeliveryMode::Push | DeliveryMode::A2a | DeliveryMode::Peer, None) => Err(invalid_field(
             "push_target",
-            "is required with delivery_mode push",
+            "is required with delivery_mode push, a2a and peer",
         )),
         (DeliveryMode::Push, Some(target)) => web_address(target),
+        (DeliveryMode::A2a, Some(target)) => a2a_address(target),
+        (DeliveryMode::Peer, Some(target)) => match Address::parse(target) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(invalid_field("push_target", &fault.to_string())),
+        },
     }
 }
 
 /// What goes with the kind of an address only.
 fn kind(settings: &AgentSettings) -> Result<(), ApiError> {
     let is_topic = settings.kind == AgentKind::Topic;
-    if is_topic && settings.delivery_mode == DeliveryMode::Push {
+    if is_topic && settings.delivery_mode != DeliveryMode::Pull {
         return Err(invalid_field("delivery_mode", "a topic has no webhook"));
     }
     let Some(kept) = &settings.topic else {
@@ -232,6 +284,18 @@ fn web_address(target: &str) -> Result<(), ApiError> {
             "must be an absolute http, https or wss URL without user information",
         )
     })
+}
+
+/// Where an A2A agent of others is: its card is looked for below.
+fn a2a_address(target: &str) -> Result<(), ApiError> {
+    web_address(target)?;
+    match target.starts_with("wss:") || target.contains(['?', '#']) {
+        true => Err(invalid_field(
+            "push_target",
+            "must be an https or http URL without a query with delivery_mode a2a",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn schemas(patterns: &[String]) -> Result<Vec<SchemaPattern>, ApiError> {
@@ -274,6 +338,33 @@ fn text(field: &str, value: Option<&String>) -> Result<Option<String>, ApiError>
     Ok(Some(value.clone()))
 }
 
+/// A name for people. It stands in the `From` of mail, so it may not look like an address or hide
+/// something.
+fn display_name(name: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(name) = name.map(str::trim).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let blank = |c: char| c.is_whitespace() && c != ' ';
+    let sound = |c: char| !c.is_control() && !blank(c) && !turns(c) && !"<>@\"\\".contains(c);
+    if name.chars().count() > LONGEST_NAME || !name.chars().all(sound) {
+        return Err(invalid_field(
+            "display_name",
+            &format!(
+                "must have at most {LONGEST_NAME} characters, no control characters and none of < > @ \" \\"
+            ),
+        ));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// Whether a character is not seen and changes how others are: marks of direction, and U+FEFF.
+const fn turns(c: char) -> bool {
+    matches!(
+        c,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
 fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
     if headers.len() > 20 {
         return Err(invalid_field("headers", "has more than 20 entries"));
@@ -309,63 +400,4 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::ErrorCode;
-
-    fn sealed(headers: &str) -> Result<Option<Option<Vec<u8>>>, ApiError> {
-        let sealer = Sealer::new("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
-        let form = format!(r#"{{"headers":{headers}}}"#);
-        let form: AgentForm = serde_json::from_str(&form).unwrap();
-        form.sealed_headers(Some(&sealer))
-    }
-
-    #[test]
-    fn an_agent_cannot_set_the_headers_that_the_gateway_sets() {
-        for name in ["User-Agent", "Webhook-Signature", "X-AMTP-Hops", "Host"] {
-            let headers = format!(r#"{{"{name}":"x"}}"#);
-            let refused = sealed(&headers).unwrap_err();
-            assert_eq!(refused.code(), ErrorCode::InvalidParameter, "{name}");
-        }
-        let taken = sealed(r#"{"Authorization":"Bearer x"}"#).unwrap();
-        assert!(taken.flatten().is_some());
-        assert_eq!(sealed("null").unwrap(), Some(None));
-    }
-
-    #[test]
-    fn sessions_and_what_the_gateway_dials_are_set_member_by_member() {
-        let apply = |form: &str, settings| {
-            let form: AgentForm = serde_json::from_str(form).unwrap();
-            form.apply(settings)
-        };
-        let copies = apply(r#"{"live":{"sessions":"copies"}}"#, AgentSettings::fresh()).unwrap();
-        let free = apply(r#"{"live":{"order":"none"}}"#, copies).unwrap();
-        assert_eq!(free.live.sessions, SessionSharing::Copies);
-        assert_eq!(free.live.order, SessionOrder::None);
-        for (target, fits) in [
-            ("wss://agent.test/amtp", true),
-            ("ws://agent.test/amtp", false),
-            ("wss://me@agent.test/", false),
-            ("wss:/agent.test", false),
-        ] {
-            let form = format!(r#"{{"delivery_mode":"push","push_target":"{target}"}}"#);
-            let applied = apply(&form, AgentSettings::fresh());
-            assert_eq!(applied.is_ok(), fits, "{target}");
-            if let Ok(settings) = applied {
-                assert_eq!(settings.dials(), Some(target));
-            }
-        }
-        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"sessions":"many"}}"#).is_err());
-        assert!(serde_json::from_str::<AgentForm>(r#"{"live":{"session":"shared"}}"#).is_err());
-    }
-
-    #[test]
-    fn without_a_sealing_key_no_agent_can_be_pushed_to() {
-        let refused = signing(None).unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::InvalidParameter);
-        assert!(format!("{refused:?}").contains("secrets.key_file"));
-    }
 }

@@ -5,7 +5,7 @@ pub(super) mod audit;
 pub(super) mod dead_letters;
 pub(super) mod deliveries;
 pub(super) mod enrolment;
-pub(super) mod form;
+pub(crate) mod form;
 pub(super) mod keys;
 pub(super) mod lag;
 mod members;

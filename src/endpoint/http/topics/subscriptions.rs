@@ -3,7 +3,9 @@
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{address, find};
@@ -20,8 +22,15 @@ use crate::topics::{Filter, From, Subscribing};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SubscriptionForm {
     subscriber: Option<String>,
+    #[serde(deserialize_with = "of_members")]
     filter: Filter,
     from: Option<From>,
+}
+
+/// A filter by its members: a list is not taken for them.
+fn of_members<'de, D: Deserializer<'de>>(from: D) -> Result<Filter, D::Error> {
+    let members = Map::<String, Value>::deserialize(from)?;
+    Filter::deserialize(Value::Object(members)).map_err(D::Error::custom)
 }
 
 #[derive(Serialize)]
@@ -143,9 +152,10 @@ pub(crate) async fn list(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Answer<SubscriptionList>, ApiError> {
+    let page = page(&params)?;
     let topic = find(&api, &name).await?;
     match &principal {
-        Principal::Agent { id, .. } if *id == topic.id => all(&api, topic.id, &params).await,
+        Principal::Agent { id, .. } if *id == topic.id => all(&api, topic.id, page).await,
         Principal::Agent { address, .. } => {
             let found = api.store.subscriptions_of(topic.id, address).await?;
             Ok(Answer(SubscriptionList {
@@ -163,13 +173,22 @@ pub(crate) async fn list_any(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Answer<SubscriptionList>, ApiError> {
+    let page = page(&params)?;
     let topic = find(&api, &name).await?;
-    all(&api, topic.id, &params).await
+    all(&api, topic.id, page).await
 }
 
-async fn all(api: &Api, topic: i64, params: &Params) -> Result<Answer<SubscriptionList>, ApiError> {
+/// How many, and behind which number.
+fn page(params: &Params) -> Result<(usize, i64), ApiError> {
     let limit = params.number("limit", 1..=1000, 100)?;
-    let after = params.cursor()?.unwrap_or(0);
+    Ok((limit, params.cursor()?.unwrap_or(0)))
+}
+
+async fn all(
+    api: &Api,
+    topic: i64,
+    (limit, after): (usize, i64),
+) -> Result<Answer<SubscriptionList>, ApiError> {
     let mut found = api.store.subscriptions_to(topic, after, limit + 1).await?;
     let more = found.len() > limit;
     found.truncate(limit);

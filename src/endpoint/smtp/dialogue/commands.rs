@@ -40,6 +40,7 @@ impl Dialogue {
         match request {
             Request::Ehlo { host } => self.greet(&host, Greeting::Extended),
             Request::Helo { host } => self.greet(&host, Greeting::Plain),
+            Request::Lhlo { host } => self.greet(&host, Greeting::Local),
             Request::StartTls => self.start_tls(),
             Request::Mail { .. } if announces_too_much(line) => Step::Reply(too_large()),
             Request::Mail { from } => self.mail(&from),
@@ -58,8 +59,7 @@ impl Dialogue {
             Request::Vrfy { .. } => reply(252, "2.5.2", "Not told; send the mail and see"),
             Request::Help { .. } => reply(214, "2.0.0", "See RFC 5321; postmaster is a person"),
             Request::Quit => self.end(Reply::new(221, "2.0.0", "Goodbye")),
-            Request::Lhlo { .. }
-            | Request::Auth { .. }
+            Request::Auth { .. }
             | Request::Expn { .. }
             | Request::Etrn { .. }
             | Request::Atrn { .. }
@@ -70,10 +70,11 @@ impl Dialogue {
     fn greet(&mut self, host: &str, greeting: Greeting) -> Step {
         self.hello = Some(host.to_owned());
         self.envelope = None;
+        self.local = matches!(greeting, Greeting::Local);
         let own = self.rules.host.clone();
         Step::Reply(match greeting {
             Greeting::Plain => Reply::new(250, "", own),
-            Greeting::Extended => {
+            Greeting::Extended | Greeting::Local => {
                 let mut lines: Vec<Cow<'static, str>> = vec![
                     own.into(),
                     "PIPELINING".into(),
@@ -107,7 +108,7 @@ impl Dialogue {
 
     fn mail(&mut self, from: &MailFrom<Cow<'_, str>>) -> Step {
         if self.hello.is_none() {
-            return refuse(503, "5.5.1", "Say EHLO or HELO first");
+            return refuse(503, "5.5.1", "Say EHLO, HELO or LHLO first");
         }
         if self.envelope.is_some() {
             return refuse(503, "5.5.1", "One mail at a time; RSET forgets it");
@@ -218,7 +219,7 @@ impl Dialogue {
                 let before = envelope.chunks.take();
                 let content = Content::by_chunk(before, limit, (size, last));
                 self.phase = Phase::Content(content);
-                return self.step();
+                return Step::More;
             }
         };
         self.phase = Phase::Skip(size);
@@ -226,10 +227,11 @@ impl Dialogue {
     }
 }
 
-/// Which of the two greetings it is.
+/// Which of the greetings it is.
 enum Greeting {
     Plain,
     Extended,
+    Local,
 }
 
 /// Whether there is a number that no size has. The parser does not count that far.

@@ -8,6 +8,8 @@ pub struct Reply {
     code: u16,
     enhanced: &'static str,
     lines: Vec<Cow<'static, str>>,
+    /// How many recipients get it.
+    times: usize,
 }
 
 impl Reply {
@@ -18,6 +20,7 @@ impl Reply {
             code,
             enhanced,
             lines: vec![text.into()],
+            times: 1,
         }
     }
 
@@ -30,6 +33,15 @@ impl Reply {
             code,
             enhanced: "",
             lines,
+            times: 1,
+        }
+    }
+
+    /// The same for so many recipients, once for each (LMTP).
+    pub(super) fn for_each_of(self, recipients: usize) -> Self {
+        Self {
+            times: recipients.max(1),
+            ..self
         }
     }
 
@@ -60,6 +72,6 @@ impl Reply {
             text += line;
             text += "\r\n";
         }
-        text
+        text.repeat(self.times)
     }
 }

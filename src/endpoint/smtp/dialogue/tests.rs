@@ -142,11 +142,7 @@ fn every_order_and_every_fault_has_its_reply() {
             "NOOP x\r\nVRFY a\r\nHELP\r\nHELP MAIL\r\n",
             "250 252 214 214",
         ),
-        (
-            hello,
-            "EXPN a\r\nAUTH PLAIN x\r\nLHLO c\r\nETRN x\r\n",
-            "502 502 502 502",
-        ),
+        (hello, "EXPN a\r\nAUTH PLAIN x\r\nETRN x\r\n", "502 502 502"),
         (hello, "FOO\r\n\r\nMAILFROM:<x@y>\r\n", "500 500 500"),
         ("", "EHLO\r\nHELO\r\n", "501 501"),
         ("", "QUIT\r\n", "221"),
@@ -253,6 +249,37 @@ fn every_order_and_every_fault_has_its_reply() {
 }
 
 #[test]
+fn over_lmtp_each_recipient_is_told_what_became_of_the_mail() {
+    let ready = "LHLO c\r\nMAIL FROM:<x@y.example>\r\nRCPT TO:<a@our.example>\r\n\
+                 RCPT TO:<nobody@our.example>\r\nRCPT TO:<ab@our.example>\r\n";
+    for (script, expected) in [
+        ("DATA\r\nx\r\n.\r\nNOOP\r\n", "354 250 250 250"),
+        ("DATA\r\na\nb\r\n.\r\nNOOP\r\n", "354 550 550 250"),
+        (
+            "BDAT 3\r\na\r\nBDAT 3 LAST\r\nb\r\nNOOP\r\n",
+            "250 250 250 250",
+        ),
+        ("BDAT 2 LAST\r\na\nNOOP\r\n", "550 550 250"),
+        // Who says EHLO after all speaks SMTP.
+        (
+            "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@our.example>\r\nRCPT TO:<ab@our.example>\r\nDATA\r\n.\r\n",
+            "250 250 250 250 354 250",
+        ),
+    ] {
+        let mut talk = Talk::new(rules());
+        talk.say(format!("{ready}{script}").as_bytes());
+        let said = talk.answers.concat();
+        let codes: Vec<&str> = said
+            .lines()
+            .filter(|line| line.as_bytes()[3] == b' ')
+            .map(|line| &line[..3])
+            .collect();
+        let all = format!("220 250 250 250 550 250 {expected}");
+        assert_eq!(codes.join(" "), all, "{}", script.escape_debug());
+    }
+}
+
+#[test]
 fn nothing_said_before_tls_counts_after_it() {
     let mut talk = Talk::new(rules());
     talk.say(b"EHLO c\r\nMAIL FROM:<x@y.example>\r\nRCPT TO:<a@our.example>\r\n")
@@ -347,6 +374,25 @@ fn who_only_errs_or_only_chatters_is_sent_away() {
     }
     assert!(!talk.closed, "who brings mail may go on");
     assert_eq!(talk.mail.len(), 200);
+}
+
+#[test]
+fn a_refused_chunk_is_one_error_whether_it_comes_with_its_command_or_later() {
+    let strict = || DialogueRules {
+        faults: 1,
+        ..rules()
+    };
+    let start = "EHLO c\r\nMAIL FROM:<x@y.example>\r\nRCPT TO:<a@our.example>\r\nBDAT 2 LAST\r\n";
+    for pieces in [
+        vec![format!("{start}a\nNOOP\r\n")],
+        vec![start.to_owned(), "a\nNOOP\r\n".to_owned()],
+    ] {
+        let mut talk = Talk::new(strict());
+        for piece in &pieces {
+            talk.say(piece.as_bytes());
+        }
+        assert_eq!(talk.codes(), "250 250 250 550 250", "{pieces:?}");
+    }
 }
 
 #[test]

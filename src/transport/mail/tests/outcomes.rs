@@ -90,11 +90,31 @@ async fn trouble_at_each_step_defers_or_fails_as_it_should() {
     let later: Means = |it| deferred(it).fault == Fault::Message;
     let whole: Means = |it| deferred(it).fault == Fault::Destination;
     let never: Means = |it| matches!(it.outcome, Outcome::Failed(_));
-    let table: [(&'static str, &'static str, Means); 17] = [
+    let table: [(&'static str, &'static str, Means); 34] = [
         ("connect", "421 4.3.2 busy", whole),
+        ("connect", "452 4.3.1 no room", whole),
+        ("connect", "550 5.7.1 not you", whole),
         ("connect", "554 5.7.1 not you", whole),
         ("connect", "hello there", whole),
+        ("connect", "", whole),
         ("EHLO", "421 4.3.2 bye", whole),
+        ("EHLO", "452 4.3.1 no room", whole),
+        // Who does not know EHLO is asked with HELO.
+        ("EHLO", "550 5.5.1 what", delivered),
+        ("EHLO", "", whole),
+        ("MAIL", "", whole),
+        ("RCPT", "", whole),
+        ("DATA", "", later),
+        // The connection goes before the mail has come whole.
+        ("DATA", "354 go on", later),
+        ("DATA", "250 fine", later),
+        ("DATA", "452 4.3.1 no room", later),
+        ("mail", "hello there", later),
+        ("mail", "354 go on", later),
+        // What is said after the mail was taken changes nothing.
+        ("QUIT", "421 4.3.2 bye", delivered),
+        ("QUIT", "550 no", delivered),
+        ("QUIT", "", delivered),
         ("MAIL", "421 4.3.2 bye", whole),
         ("MAIL", "452 4.3.1 no room", later),
         ("MAIL", "550 5.7.1 not you", never),
@@ -119,6 +139,7 @@ async fn trouble_at_each_step_defers_or_fails_as_it_should() {
             };
             is_it.then(|| match text {
                 "" => Say::Last(String::new()),
+                "354 go on" if step == "DATA" => Say::Last(format!("{text}\r\n")),
                 _ if text.starts_with("421") => Say::Last(format!("{text}\r\n")),
                 _ => Say::Reply(format!("{text}\r\n")),
             })
@@ -127,6 +148,59 @@ async fn trouble_at_each_step_defers_or_fails_as_it_should() {
         assert!(means(&attempted[0]), "{step} {text}: {attempted:?}");
         bench.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_mail_that_was_taken_goes_once_and_one_of_unknown_fate_again_under_its_id() {
+    let bench = Bench::start().await;
+    // The last answer to the first mail is lost.
+    let mut first = true;
+    bench.server.script(move |heard| match heard {
+        Told::Mail(_) if std::mem::take(&mut first) => Some(Say::Last(String::new())),
+        _ => None,
+    });
+    let attempted = bench.carry_one(&["bob@b.test"]).await;
+    let trouble = deferred(&attempted[0]);
+    assert!(
+        trouble.text.contains("the end of the mail"),
+        "{}",
+        trouble.text
+    );
+    assert!(delivered(&bench.carry_one(&["bob@b.test"]).await[0]));
+    let mails = bench.server.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0], mails[1], "who keeps both can tell");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_little_by_little_has_no_longer_than_one_that_is_silent() {
+    let bench = Bench::start().await;
+    bench.server.script(|heard| match heard {
+        // An answer that begins and never ends.
+        Told::Line(line) if line.starts_with("RCPT") => {
+            Some(Say::Reply("250-one moment\r\n250-please\r\n25".to_owned()))
+        }
+        _ => None,
+    });
+    let carrying = bench.carry_one(&["bob@b.test"]);
+    let waiting = async {
+        while bench.server.lines("RCPT").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        bench.clock.advance(Duration::from_secs(301));
+    };
+    let (attempted, ()) = tokio::join!(carrying, waiting);
+    let trouble = deferred(&attempted[0]);
+    assert!(
+        trouble.text.contains("no answer within 300 s"),
+        "{}",
+        trouble.text
+    );
+    bench.close().await;
 }
 
 #[tokio::test]

@@ -2,6 +2,74 @@
 
 use super::*;
 use crate::config::SmarthostTls;
+use crate::net::{GuardOptions, GuardedClient, Plain, TlsVersions};
+
+/// What remembers policies of domains, and knows this one of `b.test`.
+async fn policies(bench: &Bench, mode: &str, host: &str) -> MtaSts {
+    let time = Clock::over(bench.clock.clone());
+    let client = GuardedClient::new(GuardOptions {
+        resolver: Arc::new(bench.names.clone()),
+        filter: AddressFilter::public(),
+        trusted_ca_files: Vec::new(),
+        client_identity: None,
+        tls: TlsVersions::From12,
+        plain: Plain::Refused,
+        times: Times::default(),
+        clock: time.clone(),
+    });
+    *bench.names.text.lock().unwrap() = Some("v=STSv1; id=1".to_owned());
+    let sts = MtaSts::new(Arc::new(bench.names.clone()), client.unwrap(), time);
+    let text = format!("version: STSv1\nmode: {mode}\nmx: {host}\nmax_age: 86400\n");
+    sts.remember(&Domain::parse("b.test").unwrap(), &text).await;
+    sts
+}
+
+#[tokio::test]
+async fn a_policy_of_the_domain_says_which_hosts_count_and_that_they_are_who_they_say() {
+    let (enforce, testing) = ("enforce", "testing");
+    for (mode, host, server, said) in [
+        (enforce, "mx.b.test", Some(certificate()), None),
+        (enforce, "*.b.test", Some(certificate()), None),
+        (
+            enforce,
+            "mx.other.test",
+            Some(certificate()),
+            Some("names none of its mail exchanges"),
+        ),
+        (
+            enforce,
+            "mx.b.test",
+            Some((certificate().0, certificate().1)),
+            Some("can be reached"),
+        ),
+        (enforce, "mx.b.test", None, Some("offers no TLS")),
+        (testing, "mx.b.test", None, None),
+        (
+            testing,
+            "mx.other.test",
+            Some((certificate().0, certificate().1)),
+            None,
+        ),
+    ] {
+        let mut bench = Bench::with(server, |settings| settings.tls = MailTls::MtaSts).await;
+        let sts = policies(&bench, mode, host).await;
+        bench.transport = bench.transport.with_policies(sts);
+        let attempted = bench.carry_one(&["bob@b.test"]).await;
+        match said {
+            None => assert!(delivered(&attempted[0]), "{mode} {host}: {attempted:?}"),
+            Some(part) => {
+                let trouble = deferred(&attempted[0]);
+                assert!(
+                    trouble.text.contains(part),
+                    "{mode} {host}: {}",
+                    trouble.text
+                );
+                assert!(bench.server.mails().is_empty(), "it waits");
+            }
+        }
+        bench.close().await;
+    }
+}
 
 #[tokio::test]
 async fn tls_is_spoken_where_it_is_offered_whatever_the_certificate() {

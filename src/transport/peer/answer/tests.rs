@@ -39,6 +39,7 @@ fn judged_with(headers: &HeaderMap, status: u16, body: &str, copies: &[Copy]) ->
     let answer = Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers,
+        retry_after: None,
         body: &body,
         remote: None,
     };

@@ -154,6 +154,7 @@ async fn received(bench: &Bench, id: &str) {
         recipients,
         reserved: None,
         place: None,
+        succession: None,
         blobs: Vec::new(),
     };
     bench.store.accept(acceptance).await.unwrap();
