@@ -1,7 +1,7 @@
 //! A plain HTTPS client that shows everything and hides nothing.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -135,9 +135,9 @@ impl Client {
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)?;
-        let tls = match &subject.ca_file {
-            Some(path) => builder.with_root_certificates(roots(path)?),
-            None => builder.with_native_roots()?,
+        let tls = match subject.ca_files.as_slice() {
+            [] => builder.with_native_roots()?,
+            files => builder.with_root_certificates(roots(files)?),
         };
         let names = Names {
             fixed: subject.resolve,
@@ -185,6 +185,19 @@ impl Client {
     }
 }
 
+/// TLS for a connection of its own that is to become a WebSocket.
+pub(crate) fn tls_for_sockets(subject: &Subject) -> Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = match subject.ca_files.as_slice() {
+        [] => builder.with_native_roots()?,
+        files => builder.with_root_certificates(roots(files)?),
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// A body in pieces of 64 KiB.
 struct Pieces(Bytes);
 
@@ -200,12 +213,14 @@ impl futures_core::Stream for Pieces {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore> {
+/// The certificates of these files.
+pub(crate) fn roots(files: &[PathBuf]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    for certificate in
-        CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())?
-    {
-        store.add(certificate?)?;
+    for path in files {
+        let certificates = CertificateDer::pem_file_iter(path);
+        for certificate in certificates.with_context(|| path.display().to_string())? {
+            store.add(certificate?)?;
+        }
     }
     Ok(store)
 }

@@ -1,37 +1,122 @@
 //! What a test works with: agents of its own, and words for what it expects.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
+use crate::bench::{Bench, Peer, Wire};
 use crate::client::{Answer, Call, Client, Offer};
-use crate::subject::Subject;
+use crate::runner::Skipped;
+use crate::subject::{Capability, Subject};
 
-/// Between two looks at a status.
-const LOOK: Duration = Duration::from_millis(150);
-/// Looks before a status counts as stuck.
-const LOOKS: usize = 200;
+/// Between two looks at what changes.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// The gateway and a client towards it.
+/// The gateway, a client towards it, and what is around it.
 pub(crate) struct Context {
     pub(crate) subject: Subject,
     pub(crate) client: Client,
+    bench: Option<Arc<Bench>>,
+    /// What goes wrong between the gateway and its peers, while the suite itself is checked.
+    wire: Option<Wire>,
+    /// The next of the agents that were given.
+    next: AtomicUsize,
+    /// When the next domain may be brought that the gateway has not heard of, and whether any was.
+    names: Option<Mutex<(Interval, bool)>>,
 }
 
-/// An agent made for one test.
-#[derive(Debug, Clone)]
+/// An agent made for one test, or given by the subject's description.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
     pub(crate) address: String,
     pub(crate) key: String,
 }
 
 impl Context {
-    pub(crate) fn new(subject: Subject) -> Result<Self> {
+    pub(crate) fn new(subject: Subject, bench: Option<Arc<Bench>>) -> Result<Self> {
         let client = Client::new(&subject, Offer::Http2)?;
-        Ok(Self { subject, client })
+        let names = subject.new_names_per_second.map(|count| {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1) / count.max(1));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Mutex::new((ticks, false))
+        });
+        Ok(Self {
+            subject,
+            client,
+            bench,
+            wire: None,
+            next: AtomicUsize::new(0),
+            names,
+        })
+    }
+
+    /// The same with a fault between the gateway and its peers.
+    pub(crate) const fn with_wire(mut self, wire: Option<Wire>) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// A test begins: agents that were given are free again.
+    pub(crate) fn begin(&self) {
+        self.next.store(0, Ordering::Relaxed);
+    }
+
+    /// Ends the test where the gateway does not claim this.
+    pub(crate) fn needs(&self, capability: Capability) -> Result<()> {
+        match self.subject.capabilities.contains(&capability) {
+            true => Ok(()),
+            false => Err(Skipped(capability.missing()).into()),
+        }
+    }
+
+    /// What is around the gateway; ends the test where there is nothing.
+    pub(crate) fn bench(&self) -> Result<&Bench> {
+        let why = Skipped("no bench: the subject's description has none");
+        Ok(self.bench.as_deref().ok_or(why)?)
+    }
+
+    /// Waits until the gateway looks up another domain that it has not heard of.
+    pub(crate) async fn new_name(&self) {
+        let Some(names) = &self.names else { return };
+        let (ticks, has_begun) = &mut *names.lock().await;
+        if !std::mem::replace(has_begun, true) {
+            // The first tick comes at once, and another run may have ended just now.
+            ticks.tick().await;
+        }
+        ticks.tick().await;
+    }
+
+    /// A domain that writes to the gateway and has none itself.
+    pub(crate) async fn stranger(&self) -> Result<String> {
+        let domain = self.bench()?.stranger();
+        self.new_name().await;
+        Ok(domain)
+    }
+
+    /// A domain with a gateway that offers nothing special.
+    pub(crate) fn peer(&self) -> Result<Peer> {
+        self.peer_with("")
+    }
+
+    /// The same with features.
+    pub(crate) fn peer_with(&self, features: &str) -> Result<Peer> {
+        self.needs(Capability::Federation)?;
+        Ok(self.bench()?.peer(features, self.wire))
+    }
+
+    /// A domain with a gateway that is not published yet.
+    pub(crate) fn unpublished(&self) -> Result<Peer> {
+        self.needs(Capability::Federation)?;
+        Ok(self.bench()?.unpublished(self.wire))
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -53,8 +138,10 @@ impl Context {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer> {
-        let call = Call::new(method, format!("{}{path}", self.subject.admin_url))
-            .header("x-admin-key", self.subject.admin_key.as_str());
+        let no_access = Skipped("no admin access is given");
+        let admin = self.subject.admin.as_ref().ok_or(no_access)?;
+        let call =
+            Call::new(method, format!("{}{path}", admin.url)).header(&admin.header, &admin.key);
         let call = match body {
             Some(body) => call.json(body.to_string()),
             None => call,
@@ -82,8 +169,51 @@ impl Context {
         })
     }
 
-    pub(crate) async fn agent(&self) -> Result<Agent> {
+    /// A fresh agent that has sent and got nothing yet; ends the test where none can be made.
+    pub(crate) async fn new_agent(&self) -> Result<Agent> {
         self.agent_with(&Value::Null).await
+    }
+
+    /// A fresh agent that polls, or one of those that were given, its inbox emptied.
+    pub(crate) async fn agent(&self) -> Result<Agent> {
+        if self.subject.admin.is_some() {
+            return self.agent_with(&Value::Null).await;
+        }
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let few = Skipped("it needs more agents than were given");
+        let agent = self.subject.agents.get(next).cloned().ok_or(few)?;
+        self.empty(&agent).await?;
+        Ok(agent)
+    }
+
+    /// Acknowledges all mail of an agent.
+    async fn empty(&self, agent: &Agent) -> Result<()> {
+        /// Ids alone: other members may hold numbers that cannot be read.
+        #[derive(Deserialize)]
+        struct Page {
+            messages: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            message_id: String,
+        }
+        loop {
+            let path = format!("/v1/inbox/{}", agent.address);
+            let answer = self.get(Some(&agent.key), &path).await?;
+            expect_status(&answer, 200)?;
+            let page: Page = serde_json::from_str(&answer.text)?;
+            if page.messages.is_empty() {
+                return Ok(());
+            }
+            for Entry { message_id } in page.messages {
+                let path = format!("{path}/{message_id}");
+                let answer = self.delete(Some(&agent.key), &path).await?;
+                // Gone with another one of the same id.
+                if answer.status != StatusCode::NOT_FOUND {
+                    expect_status(&answer, 200)?;
+                }
+            }
+        }
     }
 
     /// Posts a body as it is.
@@ -101,6 +231,15 @@ impl Context {
     pub(crate) async fn send(&self, from: &Agent, to: &Agent, change: &Value) -> Result<Answer> {
         self.post(Some(&from.key), message(from, to, change).to_string())
             .await
+    }
+
+    /// Sends a message to these addresses, which must be taken, and gives its id.
+    pub(crate) async fn submit(&self, from: &Agent, to: &[&str], change: &Value) -> Result<String> {
+        let mut body = message(from, from, change);
+        body["recipients"] = json!(to);
+        let answer = self.post(Some(&from.key), body.to_string()).await?;
+        expect_taken(&answer)?;
+        id_of(&answer)
     }
 
     pub(crate) async fn get(&self, key: Option<&str>, path: &str) -> Result<Answer> {
@@ -155,21 +294,56 @@ impl Context {
         Ok(answer.json())
     }
 
-    /// The status as soon as it is as wanted; a fault when it is not within half a minute.
+    /// The status as soon as it is as wanted; a fault when the patience of the run ends first.
     pub(crate) async fn status_when(
         &self,
         (sender, id): (&Agent, &str),
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
+        let seen = self
+            .until(|| async { Ok(Some(self.status(sender, id).await?).filter(&wanted)) })
+            .await?;
+        match seen {
+            Some(view) => Ok(view),
+            None => bail!("still so: {}", self.status(sender, id).await?),
+        }
+    }
+
+    /// The status as soon as the whole message is in this state.
+    pub(crate) async fn reaches(&self, sender: &Agent, id: &str, status: &str) -> Result<Value> {
+        self.status_when((sender, id), |view| view["status"] == status)
+            .await
+    }
+
+    /// The mail of an agent, as soon as there are so many.
+    pub(crate) async fn mail(&self, agent: &Agent, count: usize) -> Result<Vec<Value>> {
+        let enough = |mail: &Vec<Value>| mail.len() >= count;
+        let seen = self
+            .until(|| async { Ok(Some(self.inbox(agent, "").await?).filter(enough)) })
+            .await?;
+        match seen {
+            Some(mail) => Ok(mail),
+            None => bail!(
+                "{count} messages were awaited: {:?}",
+                self.inbox(agent, "").await?
+            ),
+        }
+    }
+
+    /// What a look finds, as soon as it finds something; nothing when the patience of the run ends.
+    pub(crate) async fn until<T, F>(&self, look: impl Fn() -> F) -> Result<Option<T>>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
         let mut ticks = tokio::time::interval(LOOK);
-        for _ in 0..LOOKS {
+        let looks = self.subject.patience.as_millis() / LOOK.as_millis();
+        for _ in 0..looks {
             ticks.tick().await;
-            let view = self.status(sender, id).await?;
-            if wanted(&view) {
-                return Ok(view);
+            if let Some(found) = look().await? {
+                return Ok(Some(found));
             }
         }
-        bail!("still so: {}", self.status(sender, id).await?)
+        Ok(None)
     }
 }
 
@@ -224,6 +398,18 @@ pub(crate) fn expect_status(answer: &Answer, status: u16) -> Result<()> {
     ensure!(
         answer.status.as_u16() == status,
         "expected {status}, got {}",
+        answer.shown()
+    );
+    Ok(())
+}
+
+/// The answer must be an acceptance: 202, or 200 with the receipt of what is delivered already.
+pub(crate) fn expect_taken(answer: &Answer) -> Result<()> {
+    let status = answer.status.as_u16();
+    let has_receipt = status == 200 && answer.json()["message_id"].is_string();
+    ensure!(
+        status == 202 || has_receipt,
+        "expected 202, got {}",
         answer.shown()
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! Runs the tests, a few at a time.
+//! Runs the tests, a few at a time; those that disturb others come last, one by one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,12 +8,8 @@ use anyhow::Result;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::Level;
 use crate::context::Context;
-use crate::subject::Subject;
-
-/// Tests running at a time.
-const AT_ONCE: usize = 8;
+use crate::level::Level;
 
 /// What a test does.
 pub(crate) type Work =
@@ -29,6 +25,8 @@ pub(crate) struct Test {
     /// The requirement in our words.
     pub(crate) rule: String,
     pub(crate) work: Work,
+    /// Whether no other test may run beside it.
+    pub(crate) alone: bool,
 }
 
 /// Ends a test that the subject gives no means for.
@@ -43,48 +41,117 @@ impl std::fmt::Display for Skipped {
 
 impl std::error::Error for Skipped {}
 
+/// What a test found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Passed,
+    /// Why.
+    Failed(String),
+    /// What was missing to test it.
+    Skipped(&'static str),
+    /// It failed as the subject's description says: the reason given there, and what was found.
+    Deviates {
+        reason: String,
+        found: String,
+    },
+    /// It passed, although the subject's description says that it fails.
+    Mended,
+}
+
 /// What came of a test.
 pub(crate) struct Outcome {
     pub(crate) test: Test,
-    pub(crate) failure: Option<String>,
-    pub(crate) skipped: Option<&'static str>,
+    pub(crate) verdict: Verdict,
     pub(crate) took: Duration,
 }
 
+/// Who is told of each test as it ends.
+pub(crate) type Told = fn(&Outcome);
+
 /// Runs all tests and answers in their order.
-pub(crate) async fn run(subject: Subject, tests: Vec<Test>) -> Result<Vec<Outcome>> {
-    let context = Arc::new(Context::new(subject)?);
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+pub(crate) async fn run(
+    context: Arc<Context>,
+    tests: Vec<Test>,
+    told: Option<Told>,
+) -> Vec<Outcome> {
+    let places = Arc::new(Semaphore::new(context.subject.at_once));
+    let numbered = tests.into_iter().enumerate();
+    let (alone, beside): (Vec<_>, Vec<_>) = numbered.partition(|(_, test)| test.alone);
     let mut running = JoinSet::new();
-    for (number, test) in tests.into_iter().enumerate() {
+    for (number, test) in beside {
         let (context, places) = (context.clone(), places.clone());
         running.spawn(async move {
             let _place = places.acquire_owned().await;
-            (number, one(context, test).await)
+            (number, one(context, test, told).await)
         });
     }
     let mut outcomes: Vec<(usize, Outcome)> = running.join_all().await;
+    for (number, test) in alone {
+        outcomes.push((number, one(context.clone(), test, told).await));
+    }
     outcomes.sort_by_key(|(number, _)| *number);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 #[allow(
     clippy::disallowed_methods,
     reason = "a report shows how long a test took"
 )]
-async fn one(context: Arc<Context>, test: Test) -> Outcome {
+async fn one(context: Arc<Context>, test: Test, told: Option<Told>) -> Outcome {
     let began = std::time::Instant::now();
+    context.begin();
+    let expected = context.subject.expected_failure(&test.id);
+    let expected = expected.map(|(reason, named)| (reason.to_owned(), named));
     let fault = (test.work)(context).await.err();
-    let skipped = fault
-        .as_ref()
-        .and_then(|fault| fault.downcast_ref::<Skipped>())
-        .map(|it| it.0);
-    Outcome {
+    let outcome = Outcome {
+        verdict: verdict(fault, expected),
         test,
-        failure: fault
-            .filter(|_| skipped.is_none())
-            .map(|fault| format!("{fault:#}")),
-        skipped,
         took: began.elapsed(),
+    };
+    if let Some(told) = told {
+        told(&outcome);
+    }
+    outcome
+}
+
+fn verdict(fault: Option<anyhow::Error>, expected: Option<(String, bool)>) -> Verdict {
+    let skipped = fault.as_ref().and_then(|it| it.downcast_ref::<Skipped>());
+    if let Some(Skipped(why)) = skipped {
+        return Verdict::Skipped(why);
+    }
+    match (fault.map(|fault| format!("{fault:#}")), expected) {
+        (None, Some((_, true))) => Verdict::Mended,
+        (None, _) => Verdict::Passed,
+        (Some(found), None) => Verdict::Failed(found),
+        (Some(found), Some((reason, _))) => Verdict::Deviates { reason, found },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn what_is_expected_to_fail_is_told_from_what_fails() {
+        let expected = || Some(("known".to_owned(), true));
+        let among = Some(("known".to_owned(), false));
+        assert_eq!(verdict(None, among), Verdict::Passed);
+        assert_eq!(verdict(None, None), Verdict::Passed);
+        assert_eq!(verdict(None, expected()), Verdict::Mended);
+        assert_eq!(
+            verdict(Some(anyhow!("x")), None),
+            Verdict::Failed("x".into())
+        );
+        let skipped = || Some(anyhow::Error::from(Skipped("no means")));
+        assert_eq!(verdict(skipped(), expected()), Verdict::Skipped("no means"));
+        assert_eq!(
+            verdict(Some(anyhow!("x")), expected()),
+            Verdict::Deviates {
+                reason: "known".into(),
+                found: "x".into()
+            }
+        );
     }
 }

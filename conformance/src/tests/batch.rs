@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::test;
-use crate::Level::Amtpd;
 use crate::client::{Answer, Call};
 use crate::context::{Agent, Context, expect_error, expect_status, message};
+use crate::level::Level::Amtpd;
 use crate::runner::{Skipped, Test};
 
 /// The most lines.

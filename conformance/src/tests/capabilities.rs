@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 
 use super::test;
-use crate::Level::Amtpd;
 use crate::context::{Context, expect_error, expect_field, expect_status};
+use crate::level::Level::Amtpd;
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::test;
-use crate::Level::Core;
-use crate::context::{Agent, Context, expect_error, expect_field, expect_status, message};
+use crate::context::{
+    Agent, Context, expect_error, expect_field, expect_status, expect_taken, message,
+};
+use crate::level::Level::{Amtpd, Core};
 use crate::runner::Test;
 
 #[allow(clippy::too_many_lines, reason = "one list")]
@@ -66,6 +68,15 @@ pub(super) fn tests() -> Vec<Test> {
             one_unknown,
         ),
         test(
+            Amtpd,
+            "5.2",
+            (
+                "submit.accepted",
+                "Who does not wait for a reply is answered 202, whatever is delivered already",
+            ),
+            accepted,
+        ),
+        test(
             Core,
             "5.2",
             (
@@ -73,6 +84,15 @@ pub(super) fn tests() -> Vec<Test> {
                 "A receipt names every recipient and its state",
             ),
             receipt,
+        ),
+        test(
+            Core,
+            "5.2",
+            (
+                "delivery.none-lost",
+                "Of many messages that are accepted every one arrives, once",
+            ),
+            none_lost,
         ),
         test(
             Core,
@@ -177,7 +197,7 @@ async fn open_relay(context: Arc<Context>) -> Result<()> {
 async fn relay_in(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
     let body = message(&stranger(), &agent, &Value::Null).to_string();
-    expect_status(&context.post(None, body).await?, 202)?;
+    expect_taken(&context.post(None, body).await?)?;
     let inbox = context.inbox(&agent, "").await?;
     ensure!(inbox.len() == 1, "{} messages", inbox.len());
     ensure!(
@@ -207,7 +227,7 @@ async fn one_unknown(context: Arc<Context>) -> Result<()> {
             &json!({ "recipients": [nobody, agent.address] }),
         )
         .await?;
-    expect_status(&answer, 202)?;
+    expect_taken(&answer)?;
     let rows = answer.json()["recipients"].clone();
     ensure!(
         rows[0]["status"] == "failed" && rows[0]["error_code"] == "AGENT_UNKNOWN",
@@ -221,12 +241,17 @@ async fn one_unknown(context: Arc<Context>) -> Result<()> {
     Ok(())
 }
 
+async fn accepted(context: Arc<Context>) -> Result<()> {
+    let agent = context.agent().await?;
+    let answer = context.send(&agent, &agent, &Value::Null).await?;
+    expect_status(&answer, 202)
+}
+
 async fn receipt(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
     let answer = context.send(&agent, &agent, &Value::Null).await?;
-    expect_status(&answer, 202)?;
+    expect_taken(&answer)?;
     let receipt = answer.json();
-    ensure!(receipt["status"] == "accepted", "{receipt}");
     ensure!(
         receipt["recipients"][0]["address"] == agent.address.as_str(),
         "{receipt}"
@@ -234,6 +259,25 @@ async fn receipt(context: Arc<Context>) -> Result<()> {
     ensure!(
         receipt["recipients"][0]["status"] == "delivered",
         "{receipt}"
+    );
+    Ok(())
+}
+
+async fn none_lost(context: Arc<Context>) -> Result<()> {
+    let (from, to) = (context.agent().await?, context.agent().await?);
+    let mut sent = Vec::new();
+    for n in 0..40 {
+        let change = json!({ "payload": n });
+        sent.push(context.submit(&from, &[&to.address], &change).await?);
+    }
+    let mail = context.inbox(&to, "?limit=1000").await?;
+    let got: Vec<_> = mail.iter().map(|it| it["message_id"].clone()).collect();
+    let lost = sent.iter().filter(|id| !got.contains(&json!(id))).count();
+    ensure!(
+        lost == 0 && got.len() == sent.len(),
+        "{lost} of {} are missing, {} arrived",
+        sent.len(),
+        got.len()
     );
     Ok(())
 }
@@ -252,11 +296,10 @@ async fn limit(context: Arc<Context>) -> Result<()> {
         .await?;
     expect_error(&answer, 400, "INVALID_MESSAGE_FORMAT")?;
     expect_field(&answer, "recipients")?;
-    expect_status(
+    expect_taken(
         &context
             .send(&agent, &agent, &json!({ "recipients": many(most) }))
             .await?,
-        202,
     )
 }
 
@@ -264,7 +307,7 @@ async fn collapse(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
     let twice =
         json!({ "recipients": [agent.address, agent.address.to_uppercase(), agent.address] });
-    expect_status(&context.send(&agent, &agent, &twice).await?, 202)?;
+    expect_taken(&context.send(&agent, &agent, &twice).await?)?;
     let copies = context.inbox(&agent, "").await?.len();
     ensure!(copies == 1, "{copies} copies");
     Ok(())
@@ -273,7 +316,7 @@ async fn collapse(context: Arc<Context>) -> Result<()> {
 async fn case(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
     let shouted = json!({ "recipients": [agent.address.to_uppercase()] });
-    expect_status(&context.send(&agent, &agent, &shouted).await?, 202)?;
+    expect_taken(&context.send(&agent, &agent, &shouted).await?)?;
     ensure!(
         context.inbox(&agent, "").await?.len() == 1,
         "nothing arrived"
@@ -284,11 +327,10 @@ async fn case(context: Arc<Context>) -> Result<()> {
 async fn tag(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
     let tagged = agent.address.replacen('@', "+orders@", 1);
-    expect_status(
+    expect_taken(
         &context
             .send(&agent, &agent, &json!({ "recipients": [tagged] }))
             .await?,
-        202,
     )?;
     let inbox = context.inbox(&agent, "").await?;
     ensure!(

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::delivery::stranger;
 use super::test;
-use crate::Level::{Core, Extended};
-use crate::context::{Agent, Context, expect_error, expect_status, id_of, message};
+use crate::context::{Agent, Context, expect_error, expect_status, expect_taken, id_of, message};
+use crate::level::Level::{Core, Reliability};
 use crate::runner::{Skipped, Test};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -32,7 +32,7 @@ pub(super) fn tests() -> Vec<Test> {
             queued,
         ),
         test(
-            Extended,
+            Reliability,
             "5.3",
             (
                 "remote.tried",
@@ -41,7 +41,7 @@ pub(super) fn tests() -> Vec<Test> {
             tried,
         ),
         test(
-            Extended,
+            Reliability,
             "8.2",
             (
                 "remote.bounce",
@@ -50,7 +50,7 @@ pub(super) fn tests() -> Vec<Test> {
             bounce,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             (
                 "remote.cancel",
@@ -59,7 +59,7 @@ pub(super) fn tests() -> Vec<Test> {
             cancel,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             ("remote.pending", "What waits is listed as pending"),
             pending,
@@ -77,13 +77,22 @@ fn is_waiting(status: &Value) -> bool {
     status.as_str().is_some_and(|word| WAITING.contains(&word))
 }
 
-/// Mail to a domain nobody answers for: where the DNS fails it waits, else it ends soon.
+/// Mail to a domain whose DNS fails, where there is a bench: it waits. Else to one nobody answers
+/// for, which may end soon.
 async fn to_silence(context: &Context) -> Result<(Agent, String)> {
-    let agent = context.agent().await?;
-    let to = format!("nobody@{}.example", context.fresh_name());
+    let agent = context.new_agent().await?;
+    let domain = match context.bench() {
+        Ok(bench) => {
+            let domain = bench.stranger();
+            bench.dns.fail(&format!("_amtp.{domain}"));
+            domain
+        }
+        Err(_) => format!("{}.example", context.fresh_name()),
+    };
+    let to = format!("nobody@{domain}");
     let change = json!({ "recipients": [to] });
     let answer = context.send(&agent, &agent, &change).await?;
-    expect_status(&answer, 202)?;
+    expect_taken(&answer)?;
     let id = id_of(&answer)?;
     Ok((agent, id))
 }
@@ -104,7 +113,7 @@ async fn queued(context: Arc<Context>) -> Result<()> {
     let (from, to) = (context.agent().await?, context.agent().await?);
     let change = json!({ "recipients": [NOWHERE, to.address] });
     let answer = context.send(&from, &to, &change).await?;
-    expect_status(&answer, 202)?;
+    expect_taken(&answer)?;
     let rows = answer.json()["recipients"].clone();
     ensure!(
         rows[0]["address"] == NOWHERE && rows[0]["status"] == "queued",
@@ -115,7 +124,7 @@ async fn queued(context: Arc<Context>) -> Result<()> {
     ensure!(copies == 1, "{copies} copies here");
     let alone = json!({ "recipients": [NOWHERE] });
     let answer = context.send(&from, &to, &alone).await?;
-    expect_status(&answer, 202)?;
+    expect_taken(&answer)?;
     ensure!(
         answer.json()["recipients"][0]["status"] == "queued",
         "{}",

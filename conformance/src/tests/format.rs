@@ -4,8 +4,8 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::test;
-use crate::Level::{self, Core};
-use crate::context::{absent, expect_error, expect_field, expect_status};
+use crate::context::{absent, expect_error, expect_field, expect_taken};
+use crate::level::Level::{self, Core};
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {
@@ -44,7 +44,7 @@ impl Row {
                 let agent = context.agent().await?;
                 let answer = context.send(&agent, &agent, &change).await?;
                 let Some((status, code, field)) = refusal else {
-                    return expect_status(&answer, 202);
+                    return expect_taken(&answer);
                 };
                 expect_error(&answer, status, code)?;
                 if !field.is_empty() {
@@ -170,6 +170,48 @@ fn refused() -> Vec<Row> {
             "idempotency_key",
         ),
         f(
+            "message.id.type",
+            "An id is text",
+            json!({ "message_id": 7 }),
+            "message_id",
+        ),
+        f(
+            "message.key.type",
+            "A key is text",
+            json!({ "idempotency_key": ["k"] }),
+            "idempotency_key",
+        ),
+        f(
+            "message.sender.type",
+            "sender is text",
+            json!({ "sender": { "address": "a@b.example" } }),
+            "sender",
+        ),
+        f(
+            "message.timestamp.type",
+            "timestamp is text",
+            json!({ "timestamp": 1_795_255_200 }),
+            "timestamp",
+        ),
+        f(
+            "message.response-type.type",
+            "response_type is text",
+            json!({ "response_type": 1 }),
+            "response_type",
+        ),
+        f(
+            "message.subject.nul",
+            "A subject has no NUL",
+            json!({ "subject": "a\u{0}b" }),
+            "subject",
+        ),
+        f(
+            "attachment.type",
+            "attachments is a list",
+            json!({ "attachments": { "filename": "a" } }),
+            "attachments",
+        ),
+        f(
             "message.timestamp.malformed",
             "timestamp is RFC 3339",
             json!({ "timestamp": "yesterday" }),
@@ -288,6 +330,7 @@ fn refused() -> Vec<Row> {
     rows
 }
 
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn taken() -> Vec<Row> {
     vec![
         good(
@@ -319,6 +362,32 @@ fn taken() -> Vec<Row> {
             "message.id.128",
             "An id may have 128 characters",
             json!({ "message_id": format!("{}-{}", uuid::Uuid::new_v4(), "x".repeat(91)) }),
+        ),
+        good(
+            "message.key.255",
+            "A key may have 255 characters",
+            json!({ "idempotency_key": format!("{}-{}", uuid::Uuid::new_v4(), "k".repeat(218)) }),
+        ),
+        good(
+            "message.schema.255",
+            "A schema may have 255 characters",
+            json!({ "schema": "s".repeat(255) }),
+        ),
+        good(
+            "message.payload.number",
+            "payload may be any JSON value: number",
+            json!({ "payload": 1.5 }),
+        ),
+        good(
+            "message.priority.known",
+            "The four words of priority are taken, with reply-to and expires",
+            json!({ "headers": { "priority": "urgent", "reply-to": "a@b.example",
+                "expires": "2100-01-01T00:00:00Z" } }),
+        ),
+        good(
+            "message.workflow-id.128",
+            "A workflow_id may be any id",
+            json!({ "workflow_id": "w".repeat(128), "in_reply_to": "order:7" }),
         ),
         good(
             "message.subject.998",

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::test;
-use crate::Level::{Amtpd, Extended};
-use crate::context::{Context, expect_error, expect_status, id_of};
+use crate::context::{Context, expect_error, expect_taken, id_of};
+use crate::level::Level::{Amtpd, Reliability};
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
         test(
-            Extended,
+            Reliability,
             "8.1",
             (
                 "idempotency.same",
@@ -23,7 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
             same_key,
         ),
         test(
-            Extended,
+            Reliability,
             "8.1",
             (
                 "idempotency.other-id",
@@ -32,7 +32,7 @@ pub(super) fn tests() -> Vec<Test> {
             other_id,
         ),
         test(
-            Extended,
+            Reliability,
             "8.1",
             (
                 "idempotency.conflict",
@@ -41,7 +41,7 @@ pub(super) fn tests() -> Vec<Test> {
             conflict,
         ),
         test(
-            Extended,
+            Reliability,
             "8.1",
             (
                 "idempotency.new-recipient",
@@ -50,13 +50,13 @@ pub(super) fn tests() -> Vec<Test> {
             new_recipient,
         ),
         test(
-            Extended,
+            Reliability,
             "8.1",
             ("idempotency.senders", "A key belongs to its sender"),
             senders,
         ),
         test(
-            Extended,
+            Reliability,
             "8.1",
             ("idempotency.none", "Equal messages without a key are two"),
             no_idempotency_key,
@@ -91,7 +91,7 @@ async fn same_key(context: Arc<Context>) -> Result<()> {
     let change = keyed();
     let first = id_of(&context.send(&from, &to, &change).await?)?;
     let again = context.send(&from, &to, &change).await?;
-    expect_status(&again, 202)?;
+    expect_taken(&again)?;
     ensure!(id_of(&again)? == first, "another id: {}", again.shown());
     ensure!(context.inbox(&to, "").await?.len() == 1, "delivered twice");
     Ok(())
@@ -112,7 +112,7 @@ async fn other_id(context: Arc<Context>) -> Result<()> {
 async fn conflict(context: Arc<Context>) -> Result<()> {
     let (from, to) = (context.agent().await?, context.agent().await?);
     let mut change = keyed();
-    expect_status(&context.send(&from, &to, &change).await?, 202)?;
+    expect_taken(&context.send(&from, &to, &change).await?)?;
     change["payload"] = json!({ "n": 2 });
     expect_error(
         &context.send(&from, &to, &change).await?,
@@ -128,9 +128,9 @@ async fn new_recipient(context: Arc<Context>) -> Result<()> {
         context.agent().await?,
     );
     let mut change = keyed();
-    expect_status(&context.send(&from, &to, &change).await?, 202)?;
+    expect_taken(&context.send(&from, &to, &change).await?)?;
     change["recipients"] = json!([to.address, more.address]);
-    expect_status(&context.send(&from, &to, &change).await?, 202)?;
+    expect_taken(&context.send(&from, &to, &change).await?)?;
     let counts = (
         context.inbox(&to, "").await?.len(),
         context.inbox(&more, "").await?.len(),
@@ -146,9 +146,9 @@ async fn senders(context: Arc<Context>) -> Result<()> {
         context.agent().await?,
     );
     let mut change = keyed();
-    expect_status(&context.send(&one, &to, &change).await?, 202)?;
+    expect_taken(&context.send(&one, &to, &change).await?)?;
     change["payload"] = json!("other content");
-    expect_status(&context.send(&other, &to, &change).await?, 202)?;
+    expect_taken(&context.send(&other, &to, &change).await?)?;
     ensure!(context.inbox(&to, "").await?.len() == 2, "one was lost");
     Ok(())
 }
@@ -156,7 +156,7 @@ async fn senders(context: Arc<Context>) -> Result<()> {
 async fn no_idempotency_key(context: Arc<Context>) -> Result<()> {
     let (from, to) = (context.agent().await?, context.agent().await?);
     for _ in 0..2 {
-        expect_status(&context.send(&from, &to, &Value::Null).await?, 202)?;
+        expect_taken(&context.send(&from, &to, &Value::Null).await?)?;
     }
     ensure!(context.inbox(&to, "").await?.len() == 2, "one was lost");
     Ok(())
@@ -170,7 +170,7 @@ async fn trace(context: Arc<Context>) -> Result<()> {
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ] {
         change["headers"] = json!({ "traceparent": parent });
-        expect_status(&context.send(&from, &to, &change).await?, 202)?;
+        expect_taken(&context.send(&from, &to, &change).await?)?;
     }
     ensure!(context.inbox(&to, "").await?.len() == 1, "delivered twice");
     Ok(())
@@ -184,7 +184,7 @@ async fn member_order(context: Arc<Context>) -> Result<()> {
             r#"{{"sender":"{}","recipients":["{}"],"idempotency_key":"{key}","payload":{payload}}}"#,
             from.address, to.address
         );
-        expect_status(&context.post(Some(&from.key), body).await?, 202)?;
+        expect_taken(&context.post(Some(&from.key), body).await?)?;
     }
     ensure!(context.inbox(&to, "").await?.len() == 1, "delivered twice");
     Ok(())

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::test;
-use crate::Level::{Amtpd, Core, Extended};
 use crate::context::{Agent, Context, expect_error, expect_field, expect_status, id_of};
+use crate::level::Level::{Amtpd, Core, Reliability};
 use crate::runner::Test;
 
 #[allow(clippy::too_many_lines, reason = "one list")]
@@ -50,13 +50,13 @@ pub(super) fn tests() -> Vec<Test> {
             other_key,
         ),
         test(
-            Extended,
+            Reliability,
             "12.2",
             ("inbox.read", "Mail handed out once is read, else unread"),
             read,
         ),
         test(
-            Extended,
+            Reliability,
             "12.2",
             (
                 "inbox.pages",
@@ -65,7 +65,7 @@ pub(super) fn tests() -> Vec<Test> {
             pages,
         ),
         test(
-            Extended,
+            Reliability,
             "12.2",
             ("inbox.bad", "Bad parameters are refused by name"),
             bad,

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::test;
-use crate::Level::{Amtpd, Core};
-use crate::context::{Agent, Context, expect_error, expect_status, id_of, message};
+use crate::context::{Agent, Context, expect_error, expect_status, expect_taken, id_of, message};
+use crate::level::Level::{Amtpd, Core};
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {
@@ -116,7 +116,7 @@ async fn numbers(context: Arc<Context>) -> Result<()> {
     let body = message(&agent, &agent, &Value::Null)
         .to_string()
         .replace("{\"n\":1}", payload);
-    expect_status(&context.post(Some(&agent.key), body).await?, 202)?;
+    expect_taken(&context.post(Some(&agent.key), body).await?)?;
     let text = first(&context, &agent).await?;
     for number in ["9007199254740993", "1.10", "1e400", "-0.0"] {
         ensure!(
@@ -129,11 +129,10 @@ async fn numbers(context: Arc<Context>) -> Result<()> {
 
 async fn unknown_members(context: Arc<Context>) -> Result<()> {
     let agent = context.agent().await?;
-    expect_status(
+    expect_taken(
         &context
             .send(&agent, &agent, &json!({ "x_later": { "a": [1] } }))
             .await?,
-        202,
     )?;
     let inbox = context.inbox(&agent, "").await?;
     let message = inbox.first().context("nothing arrived")?;
@@ -151,7 +150,7 @@ async fn null_filled(context: Arc<Context>) -> Result<()> {
         "in_reply_to": "", "workflow_id": null, "response_type": "", "coordination": null,
         "attachments": null, "signature": null, "version": null,
     });
-    expect_status(&context.send(&agent, &agent, &filled).await?, 202)?;
+    expect_taken(&context.send(&agent, &agent, &filled).await?)?;
     ensure!(
         context.inbox(&agent, "").await?.len() == 1,
         "nothing arrived"
@@ -187,5 +186,5 @@ async fn deep(context: Arc<Context>) -> Result<()> {
     let body = message(&agent, &agent, &Value::Null)
         .to_string()
         .replace("{\"n\":1}", &nested);
-    expect_status(&context.post(Some(&agent.key), body).await?, 202)
+    expect_taken(&context.post(Some(&agent.key), body).await?)
 }

@@ -1,26 +1,40 @@
 //! All tests, by area.
 
+mod a2a;
 mod agents;
+mod answers;
 mod batch;
 mod capabilities;
 mod delivery;
+mod discovery;
+mod failing;
 mod federation;
 mod format;
 mod idempotency;
 mod inbox;
 mod json;
+mod mailing;
+mod policies;
 mod push_agents;
+mod restart;
+mod schemas;
+mod sending;
+mod signatures;
+mod signing;
+mod tolerance;
 mod tracking;
 mod transport;
 mod waiting;
 mod webhooks;
+mod websocket;
+mod workflows;
 
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::Level;
 use crate::context::Context;
+use crate::level::Level;
 use crate::runner::Test;
 
 /// Every test, in the order of the report.
@@ -29,8 +43,13 @@ pub(crate) fn all() -> Vec<Test> {
         transport::tests(),
         json::tests(),
         format::tests(),
+        discovery::tests(),
         delivery::tests(),
+        tolerance::tests(),
+        sending::tests(),
+        answers::tests(),
         federation::tests(),
+        failing::tests(),
         idempotency::tests(),
         batch::tests(),
         waiting::tests(),
@@ -40,6 +59,15 @@ pub(crate) fn all() -> Vec<Test> {
         agents::tests(),
         push_agents::tests(),
         webhooks::tests(),
+        schemas::tests(),
+        policies::tests(),
+        signatures::tests(),
+        signing::tests(),
+        mailing::tests(),
+        workflows::tests(),
+        websocket::tests(),
+        a2a::tests(),
+        restart::tests(),
     ]
     .concat()
 }
@@ -56,6 +84,7 @@ where
         section,
         rule: rule.to_owned(),
         work: Arc::new(move |context| Box::pin(work(context))),
+        alone: false,
     }
 }
 
@@ -75,6 +104,6 @@ mod checks {
                 .iter()
                 .all(|test| test.rule.len() > 10 && !test.section.is_empty())
         );
-        assert!(tests.len() >= 70, "{}", tests.len());
+        assert!(tests.len() >= 250, "{}", tests.len());
     }
 }

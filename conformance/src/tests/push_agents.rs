@@ -7,9 +7,9 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::test;
-use crate::Level::Amtpd;
 use crate::client::Answer;
 use crate::context::{Context, expect_error, expect_field, expect_status};
+use crate::level::Level::Amtpd;
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {

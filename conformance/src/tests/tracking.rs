@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::test;
-use crate::Level::Extended;
-use crate::context::{Context, expect_error, expect_field, expect_status, id_of};
+use crate::context::{Context, expect_error, expect_field, expect_status, expect_taken, id_of};
+use crate::level::Level::Reliability;
 use crate::runner::Test;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
         test(
-            Extended,
+            Reliability,
             "5.2.2",
             (
                 "status.shape",
@@ -23,7 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
             status,
         ),
         test(
-            Extended,
+            Reliability,
             "5.2.2",
             (
                 "status.visibility",
@@ -32,19 +32,19 @@ pub(super) fn tests() -> Vec<Test> {
             visibility,
         ),
         test(
-            Extended,
+            Reliability,
             "5.2.2",
             ("status.unknown", "An unknown id answers 404"),
             unknown,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             ("message.show", "A message can be shown with its status"),
             show,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             (
                 "list.newest-first",
@@ -53,7 +53,7 @@ pub(super) fn tests() -> Vec<Test> {
             list,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             (
                 "list.filters",
@@ -62,13 +62,13 @@ pub(super) fn tests() -> Vec<Test> {
             filters,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             ("list.bad", "Bad list parameters are refused by name"),
             bad_list,
         ),
         test(
-            Extended,
+            Reliability,
             "12.1",
             ("cancel.settled", "What is delivered cannot be cancelled"),
             cancel,
@@ -174,7 +174,7 @@ async fn show(context: Arc<Context>) -> Result<()> {
 }
 
 async fn list(context: Arc<Context>) -> Result<()> {
-    let (from, to) = (context.agent().await?, context.agent().await?);
+    let (from, to) = (context.new_agent().await?, context.new_agent().await?);
     let mut sent = Vec::new();
     for _ in 0..3 {
         sent.insert(0, id_of(&context.send(&from, &to, &Value::Null).await?)?);
@@ -202,9 +202,9 @@ async fn list(context: Arc<Context>) -> Result<()> {
 }
 
 async fn filters(context: Arc<Context>) -> Result<()> {
-    let (from, to) = (context.agent().await?, context.agent().await?);
-    expect_status(&context.send(&from, &to, &Value::Null).await?, 202)?;
-    expect_status(&context.send(&to, &from, &Value::Null).await?, 202)?;
+    let (from, to) = (context.new_agent().await?, context.new_agent().await?);
+    expect_taken(&context.send(&from, &to, &Value::Null).await?)?;
+    expect_taken(&context.send(&to, &from, &Value::Null).await?)?;
     for (query, count) in [
         (format!("sender={}", from.address), 1),
         (format!("recipient={}", from.address), 1),

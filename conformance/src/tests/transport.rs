@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use hyper::{Method, Version};
 
 use super::test;
-use crate::Level::{Amtpd, Core};
 use crate::client::{Call, Client, Offer};
 use crate::context::{Context, expect_error, expect_status, message};
+use crate::level::Level::{Amtpd, Core};
 use crate::runner::{Skipped, Test};
 use serde_json::Value;
 
@@ -119,6 +119,15 @@ pub(super) fn tests() -> Vec<Test> {
                 "Undeclared bytes over the limit answer 413",
             ),
             too_large_chunked,
+        ),
+        test(
+            Core,
+            "5.1",
+            (
+                "transport.content-type",
+                "Answers in JSON say so: application/json",
+            ),
+            content_type,
         ),
         test(
             Amtpd,
@@ -285,6 +294,15 @@ async fn too_large_chunked(context: Arc<Context>) -> Result<()> {
     expect_error(&context.client.send(call).await?, 413, "MESSAGE_TOO_LARGE")
 }
 
+async fn content_type(context: Arc<Context>) -> Result<()> {
+    for path in ["/v1/discovery/agents", "/v1/no-such-thing"] {
+        let answer = context.get(None, path).await?;
+        let kind = answer.header("content-type").unwrap_or_default();
+        ensure!(kind.starts_with("application/json"), "{path}: {kind:?}");
+    }
+    Ok(())
+}
+
 async fn hsts(context: Arc<Context>) -> Result<()> {
     let answer = context.get(None, "/v1/discovery/agents").await?;
     ensure!(
@@ -304,10 +322,12 @@ async fn health(context: Arc<Context>) -> Result<()> {
 }
 
 async fn record(context: Arc<Context>) -> Result<()> {
-    let Some(server) = &context.subject.dns else {
-        return Err(Skipped("no DNS server given: --dns IP:PORT").into());
-    };
-    let text = crate::dns::txt(server, &format!("_amtp.{}.", context.domain())).await?;
+    let bench = context.subject.bench.as_ref();
+    let own = bench.filter(|plan| plan.zone_file.is_some());
+    let own = own.map(|plan| std::net::SocketAddr::new(plan.address, plan.dns_port).to_string());
+    let why = Skipped("no DNS server that knows the domain: --dns IP:PORT");
+    let server = context.subject.dns.clone().or(own).ok_or(why)?;
+    let text = crate::dns::txt(&server, &format!("_amtp.{}.", context.domain())).await?;
     let parts: Vec<&str> = text.split(';').map(str::trim).collect();
     ensure!(parts.contains(&"v=amtp1"), "no v=amtp1 in {text:?}");
     let gateway = format!("gateway={}", context.subject.url);

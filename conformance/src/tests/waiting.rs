@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::delivery::stranger;
 use super::test;
-use crate::Level::Amtpd;
 use crate::client::{Answer, Call};
 use crate::context::{Agent, Context, expect_error, expect_field, expect_status, id_of, message};
+use crate::level::Level::Amtpd;
 use crate::runner::{Skipped, Test};
 
 pub(super) fn tests() -> Vec<Test> {

@@ -10,9 +10,9 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::test;
-use crate::Level::Amtpd;
-use crate::context::{Agent, Context, expect_status, id_of, message};
+use crate::context::{Agent, Context, expect_status, expect_taken, id_of, message};
 use crate::hook::{Called, Hook, Reply};
+use crate::level::Level::{Advanced, Amtpd};
 use crate::runner::{Skipped, Test};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -27,7 +27,7 @@ pub(super) fn tests() -> Vec<Test> {
             call,
         ),
         test(
-            Amtpd,
+            Advanced,
             "10.2",
             (
                 "webhook.reply",
@@ -45,7 +45,16 @@ pub(super) fn tests() -> Vec<Test> {
             wait,
         ),
         test(
-            Amtpd,
+            Advanced,
+            "10.2",
+            (
+                "webhook.body",
+                "The call has the message, whom it is for, and the agent's own headers",
+            ),
+            body,
+        ),
+        test(
+            Advanced,
             "5.3",
             (
                 "webhook.retry",
@@ -98,7 +107,7 @@ impl Scene {
         let answer = context
             .send(&self.sender, &self.pushed, &Value::Null)
             .await?;
-        expect_status(&answer, 202)?;
+        expect_taken(&answer)?;
         id_of(&answer)
     }
 
@@ -176,6 +185,28 @@ fn is_signed(called: &Called, secret: &str) -> Result<bool> {
     Ok(signatures.into_iter().any(fits))
 }
 
+async fn body(context: Arc<Context>) -> Result<()> {
+    let mut scene = Scene::set(&context, &[]).await?;
+    let outcome = has_message(&context, &mut scene).await;
+    scene.end(&context, outcome).await
+}
+
+async fn has_message(context: &Context, scene: &mut Scene) -> Result<()> {
+    let id = scene.send(context).await?;
+    let called = scene.hook.call().await?;
+    ensure!(called.header("x-conformance") == "own header", "{called:?}");
+    let letter: Value = serde_json::from_slice(&called.body)?;
+    for (member, wanted) in [
+        ("message_id", &id),
+        ("sender", &scene.sender.address),
+        ("recipient", &scene.pushed.address),
+    ] {
+        ensure!(letter[member] == wanted.as_str(), "{member}: {letter}");
+    }
+    ensure!(letter["payload"] == json!({ "n": 1 }), "{letter}");
+    Ok(())
+}
+
 async fn reply(context: Arc<Context>) -> Result<()> {
     let scene = Scene::set(&context, &[RESPONSE]).await?;
     let outcome = is_answered(&context, &scene).await;
@@ -230,11 +261,8 @@ async fn is_called_again(context: &Context, scene: &mut Scene) -> Result<()> {
     let id = scene.send(context).await?;
     for _ in 0..2 {
         let called = scene.hook.call().await?;
-        ensure!(called.header("webhook-id") == id, "{called:?}");
-        ensure!(
-            is_signed(&called, &scene.secret)?,
-            "no signature fits: {called:?}"
-        );
+        let letter: Value = serde_json::from_slice(&called.body)?;
+        ensure!(letter["message_id"] == id.as_str(), "{letter}");
     }
     let view = context
         .status_when((&scene.sender, &id), |view| view["status"] == "delivered")
