@@ -22,6 +22,11 @@ const PAGE: usize = 1_000;
 /// The time a gateway may take to answer again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A sender and a recipient.
+type Way = (String, String);
+/// Numbers that were promised.
+type Due = Vec<(Way, Vec<u64>)>;
+
 /// What is known of the mail of one sender to one recipient.
 #[derive(Default)]
 struct Lane {
@@ -52,7 +57,7 @@ struct Mailbox {
 pub struct Audit {
     ledger: Arc<Ledger>,
     place: u64,
-    lanes: HashMap<(String, String), Lane>,
+    lanes: HashMap<Way, Lane>,
     mailboxes: Vec<Mailbox>,
     same_ids: bool,
 }
@@ -90,14 +95,44 @@ impl Audit {
     pub async fn look(&mut self, gateway: &Caller) {
         self.read_notes();
         // What was promised before the inboxes are read has to be in them.
-        let due: Vec<_> = self
-            .lanes
-            .iter_mut()
-            .map(|(lane, known)| (lane.clone(), std::mem::take(&mut known.unchecked)))
-            .collect();
-        for n in 0..self.mailboxes.len() {
-            self.read_mail(n, gateway).await;
+        let due = self.due();
+        self.read_inboxes(gateway).await;
+        self.check(due);
+    }
+
+    /// Waits until everything promised so far has come, and looks at it. What is promised meanwhile
+    /// is left to the next time.
+    pub async fn wait(&mut self, gateway: &Caller) {
+        self.read_notes();
+        let due = self.due();
+        for _ in 0..600 {
+            self.read_inboxes(gateway).await;
+            if self.missing(&due) == 0 {
+                return self.check(due);
+            }
+            pause(Duration::from_millis(200)).await;
         }
+        panic!("{} messages do not come", self.missing(&due));
+    }
+
+    /// What was promised and not looked at.
+    fn due(&mut self) -> Due {
+        let lanes = self.lanes.iter_mut();
+        lanes
+            .map(|(lane, known)| (lane.clone(), std::mem::take(&mut known.unchecked)))
+            .collect()
+    }
+
+    fn missing(&self, due: &Due) -> usize {
+        let missing = |(lane, numbers): &(Way, Vec<u64>)| {
+            let there = &self.lanes[lane].places;
+            numbers.iter().filter(|it| !there.contains_key(it)).count()
+        };
+        due.iter().map(missing).sum()
+    }
+
+    /// Looks at what is due, and at the order of all that came.
+    fn check(&mut self, due: Due) {
         // What was given up before later mail was sent has to be known.
         self.read_notes();
         for (lane, numbers) in due {
@@ -111,27 +146,10 @@ impl Audit {
         }
     }
 
-    /// Waits until everything promised so far has come, and looks at it.
-    pub async fn wait(&mut self, gateway: &Caller) {
-        self.read_notes();
-        let mut waited = 0;
-        while self.missing() > 0 {
-            assert!(waited < 600, "{} messages do not come", self.missing());
-            waited += 1;
-            pause(Duration::from_millis(200)).await;
-            for n in 0..self.mailboxes.len() {
-                self.read_mail(n, gateway).await;
-            }
+    async fn read_inboxes(&mut self, gateway: &Caller) {
+        for n in 0..self.mailboxes.len() {
+            self.read_mail(n, gateway).await;
         }
-        self.look(gateway).await;
-    }
-
-    fn missing(&self) -> usize {
-        let open = |lane: &Lane| {
-            let numbers = lane.unchecked.iter();
-            numbers.filter(|it| !lane.places.contains_key(it)).count()
-        };
-        self.lanes.values().map(open).sum()
     }
 
     /// The last look, when nobody talks any more: also at what should not be there. Says how many
@@ -199,7 +217,7 @@ impl Audit {
 }
 
 impl Lane {
-    fn assert_there(&self, lane: &(String, String), number: u64, same_ids: bool) {
+    fn assert_there(&self, lane: &Way, number: u64, same_ids: bool) {
         let Some(place) = self.places.get(&number) else {
             panic!(
                 "{lane:?}: {number} was promised as {} and is lost; {} arrived, at last {:?}",
@@ -215,7 +233,7 @@ impl Lane {
         );
     }
 
-    fn assert_order(&mut self, lane: &(String, String)) {
+    fn assert_order(&mut self, lane: &Way) {
         let mut last = None;
         let from = self.in_order.saturating_sub(1);
         // Begins with one that counts.
