@@ -334,7 +334,7 @@ fn decide(
                 (_, Plan::Refused(code)) => Fate::Refused(*code),
                 (Some(mid), _) => Fate::Known(mid),
                 (None, Plan::Inbox { mailbox, .. }) => {
-                    match mailboxes.take(*mailbox, envelope, recipient) {
+                    match mailboxes.take(*mailbox, &job.acceptance, recipient) {
                         Room::Position(seq) => {
                             rows.inbox((*mailbox, seq), mid, envelope, recipient)
                         }

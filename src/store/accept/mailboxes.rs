@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{AcceptJob, Plan, Planned, lane_of};
-use crate::envelope::Envelope;
+use super::{AcceptJob, Acceptance, Plan, Planned, lane_of};
 use crate::events::Topic;
 use crate::protocol::Timestamp;
 use crate::store::agents::WhenFull;
@@ -129,7 +128,13 @@ impl Mailboxes {
     }
 
     /// A place for a message.
-    pub(super) fn take(&mut self, mailbox: i64, envelope: &Envelope, recipient: &Planned) -> Room {
+    pub(super) fn take(
+        &mut self,
+        mailbox: i64,
+        acceptance: &Acceptance,
+        recipient: &Planned,
+    ) -> Room {
+        let envelope = &acceptance.envelope;
         let size = i64::try_from(envelope.message.raw().len()).unwrap_or(i64::MAX);
         let Some(it) = self.found.get_mut(&mailbox) else {
             return Room::Gone;
@@ -138,10 +143,16 @@ impl Mailboxes {
             return Room::Position(it.now.enter(size));
         }
         let (origin, lane) = (envelope.origin, lane_of(envelope, recipient));
-        let has_room = it.now.has_room(size) && !it.is_overdue;
+        // A small one that would fit does not overtake a large one that did not.
+        let succession = acceptance.succession.as_ref();
+        let is_behind = succession.is_some_and(|it| it.is_full(lane));
+        let has_room = it.now.has_room(size) && !it.is_overdue && !is_behind;
         let when_full = it.now.when_full(origin);
         match (has_room, when_full) {
-            (false, WhenFull::Refuse) => Room::Full,
+            (false, WhenFull::Refuse) => {
+                succession.inspect(|it| it.full(lane));
+                Room::Full
+            }
             (false, WhenFull::Hold) => {
                 it.now.overflow = true;
                 self.waiting.insert(lane);

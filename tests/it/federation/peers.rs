@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::support::Agent;
 use crate::support::relay::DelayRelay;
 use crate::support::site::{FEATURES, World};
 
@@ -160,6 +161,38 @@ async fn a_batch_takes_what_is_right_and_refuses_what_is_not() {
         .call(Method::GET, "/v1/messages/batch", Some(&alice.key), None)
         .await;
     assert!(status.is_client_error());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_into_a_mailbox_does_not_overtake_what_did_not() {
+    let world = World::new("127.0.0.1:0".parse().unwrap(), &["a.test"]);
+    let a = world.start("a.test", "127.0.1.12", &[]).await;
+    let (alice, bob) = (a.agent("alice").await, a.agent("bob").await);
+    let carol = a.agent("carol").await;
+    let path = format!("/v1/admin/agents/{}", bob.address);
+    let bound = json!({ "bounds": { "bytes": 2_000 } });
+    let (status, answer) = a.admin(Method::PATCH, &path, Some(bound)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let line = |to: &Agent, payload: Value| {
+        let body =
+            json!({ "sender": alice.address, "recipients": [to.address], "payload": payload });
+        format!("{body}\n")
+    };
+    let lines = [
+        line(&bob, json!(1)),
+        line(&bob, json!("x".repeat(3_000))),
+        line(&bob, json!(2)),
+        line(&carol, json!(3)),
+    ];
+    let (_, answer) = a.batch(&alice, lines.concat().into_bytes(), "").await;
+    let said: Vec<&Value> = answer.iter().map(|it| &it["status"]).collect();
+    assert_eq!(said, [202, 503, 503, 202], "{answer:?}");
+    assert_eq!(answer[2]["error"]["code"], "MAILBOX_FULL");
+    // By itself it may go: its sender knows by now that the other one has to wait.
+    a.send(&alice, &[&bob.address], json!(2)).await;
+    let mail = a.inbox(&bob).await;
+    let mail: Vec<&Value> = mail.iter().map(|it| &it["payload"]).collect();
+    assert_eq!(mail, [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
