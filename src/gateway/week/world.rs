@@ -33,6 +33,8 @@ const START: i64 = 20_833 * 86_400_000;
 const GIVE_UP: Duration = Duration::from_secs(86_400);
 /// Keys a day are some 310: a log is sealed three times a day.
 const KEYS: usize = 100;
+/// Time goes by in jumps of this.
+const JUMP: Duration = Duration::from_secs(60);
 /// So often something is looked for that must come; each look asks the database.
 const LOOKS: usize = 200_000;
 /// Up to so many time is moved on a little now and then, less than half an hour in all.
@@ -139,8 +141,7 @@ impl World {
         self.read().await;
         for half in 1..=2 {
             let moment = HOUR / 2 * u32::try_from(2 * self.hours + half).unwrap();
-            let left = moment.saturating_sub(self.clock.monotonic());
-            self.hand.advance(left);
+            self.advance_to(moment).await;
             self.keepers_hand.advance(Duration::from_secs(1));
             self.quiet().await;
         }
@@ -151,13 +152,25 @@ impl World {
         }
     }
 
+    /// Moves time on in small jumps: a wait that begins while time makes one is too long by it.
+    async fn advance_to(&self, moment: Duration) {
+        loop {
+            let left = moment.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            self.hand.advance(left.min(JUMP));
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until everything that can be delivered at this moment is.
     async fn quiet(&self) {
         let mut waiting = Vec::new();
         for look in 0..LOOKS {
             if look % 50 == 49 && look < MOVING {
-                // A wait that begins while time makes its jump is too long; any commit ends it. And
-                // some things are looked at again after a moment.
+                // A wait may be too long by a jump; any commit ends it. And some things are looked at
+                // again after a moment.
                 self.hand.advance(Duration::from_secs(2));
                 self.store.events().publish([Topic::Queue]);
             }
