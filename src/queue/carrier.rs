@@ -84,6 +84,14 @@ struct Job<'a> {
 /// The lanes of a dispatch are another gateway's, or may be soon.
 struct Lost;
 
+/// What came of a dispatch.
+#[derive(Default)]
+struct Tried {
+    done: Vec<Done>,
+    /// Those that were not tried, because an earlier one of their lane has to go first.
+    waiting: Vec<i64>,
+}
+
 /// A delivery with what came of it.
 struct Done {
     delivery: Delivery,
@@ -187,7 +195,7 @@ impl Carrier {
         let attempted = self
             .attempt(&destination, (&dispatch, &hold), deliveries)
             .await;
-        let Ok(mut done) = attempted else {
+        let Ok(Tried { mut done, waiting }) = attempted else {
             // Not tried: its lanes are looked at again, by whose they are.
             if let Some((accepting, claim)) = accepting {
                 drop((accepting.decision().await, claim));
@@ -196,12 +204,14 @@ impl Carrier {
         };
         let report = report(&done);
         self.try_mail(&destination, &mut done).await;
-        let gone = missing(&dispatch, &done, &overtaken);
+        let untried = waiting.into_iter().map(|seq| (seq, After::Waits));
+        let untried: Vec<_> = overtaken.into_iter().chain(untried).collect();
+        let gone = missing(&dispatch, &done, &untried);
         let results = done
             .iter()
             .map(|it| (it.delivery.seq, it.verdict.after(it.delivery.loose)))
             .chain(gone)
-            .chain(overtaken)
+            .chain(untried)
             .collect();
         send(tell, dispatch.id, results, report);
         if let Some((accepting, claim)) = accepting {
@@ -252,11 +262,11 @@ impl Carrier {
         destination: &Destination,
         (dispatch, hold): (&Dispatch, &Hold),
         deliveries: Vec<Delivery>,
-    ) -> Result<Vec<Done>, Lost> {
+    ) -> Result<Tried, Lost> {
         let now = self.clock.now();
         let mut found: HashMap<i64, Delivery> =
             deliveries.into_iter().map(|it| (it.seq, it)).collect();
-        let (mut parcels, mut going, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut parcels, mut going, mut tried) = (Vec::new(), Vec::new(), Tried::default());
         for group in &dispatch.groups {
             let mut copies = Vec::new();
             let mut parcel = None;
@@ -265,7 +275,7 @@ impl Carrier {
                     continue;
                 };
                 if let Some(verdict) = verdict::before(&delivery, message.expires(), now) {
-                    done.push(Done::before(delivery, message, verdict));
+                    tried.done.push(Done::before(delivery, message, verdict));
                     continue;
                 }
                 copies.push(copy(&delivery));
@@ -281,7 +291,7 @@ impl Carrier {
             }
         }
         if parcels.is_empty() {
-            return Ok(done);
+            return Ok(tried);
         }
         self.paces.wait(destination, parcels.len()).await;
         let holds = |it: &Delivery| self.share.still_holds(hold, it.lane);
@@ -295,23 +305,28 @@ impl Carrier {
         let mut attempted = attempted.into_iter().flatten();
         for (delivery, message) in going {
             let attempted = attempted.next().unwrap_or_else(unanswered);
-            done.push(self.judge(destination, (delivery, message), attempted, (now, took)));
+            let seq = delivery.seq;
+            match self.judge(destination, (delivery, message), attempted, (now, took)) {
+                Some(done) => tried.done.push(done),
+                None => tried.waiting.push(seq),
+            }
         }
-        Ok(done)
+        Ok(tried)
     }
 
+    /// What an attempt came to; nothing where there was none.
     fn judge(
         &self,
         destination: &Destination,
         (delivery, message): (Delivery, Message),
         attempted: Attempted,
         (made_at, took): (Timestamp, Duration),
-    ) -> Done {
+    ) -> Option<Done> {
         let now = self.clock.now();
-        let verdict = verdict::of(&delivery, &attempted, now, (&self.schedule, chance()));
+        let verdict = verdict::of(&delivery, &attempted, now, (&self.schedule, chance()))?;
         let result = match &attempted.outcome {
-            Outcome::Delivered { .. } => "ok",
             Outcome::Deferred(trouble) | Outcome::Failed(trouble) => trouble.code.as_str(),
+            Outcome::Delivered { .. } | Outcome::Waits => "ok",
         };
         self.metrics.queue().attempted(destination.class(), result);
         log(&delivery, &verdict, &attempted, took);
@@ -321,7 +336,7 @@ impl Carrier {
             }
             _ => (None, false),
         };
-        Done {
+        Some(Done {
             asked,
             concerns_all,
             end: match &attempted.outcome {
@@ -340,7 +355,7 @@ impl Carrier {
             delivery,
             message,
             verdict,
-        }
+        })
     }
 }
 
@@ -416,13 +431,13 @@ fn report(done: &[Done]) -> Report {
 }
 
 /// What was to go and does not wait any more: cancelled, held, or unreadable.
-fn missing(dispatch: &Dispatch, done: &[Done], overtaken: &[(i64, After)]) -> Vec<(i64, After)> {
+fn missing(dispatch: &Dispatch, done: &[Done], untried: &[(i64, After)]) -> Vec<(i64, After)> {
     dispatch
         .groups
         .iter()
         .flatten()
         .filter(|seq| !done.iter().any(|it| it.delivery.seq == **seq))
-        .filter(|seq| !overtaken.iter().any(|(other, _)| other == *seq))
+        .filter(|seq| !untried.iter().any(|(other, _)| other == *seq))
         .map(|seq| (*seq, After::Done))
         .collect()
 }

@@ -80,27 +80,28 @@ pub(super) fn before(
     })
 }
 
-/// What an attempt made at `now` means.
+/// What an attempt made at `now` means; nothing where there was none.
 pub(super) fn of(
     delivery: &Delivery,
     attempted: &Attempted,
     now: Timestamp,
     (schedule, chance): (&Schedule, f64),
-) -> Verdict {
+) -> Option<Verdict> {
     let trouble = match &attempted.outcome {
-        Outcome::Delivered { .. } => return Verdict::Delivered,
-        Outcome::Failed(trouble) => return Verdict::Failed(reason(trouble)),
+        Outcome::Delivered { .. } => return Some(Verdict::Delivered),
+        Outcome::Failed(trouble) => return Some(Verdict::Failed(reason(trouble))),
         Outcome::Deferred(trouble) => trouble,
+        Outcome::Waits => return None,
     };
     let made = delivery.attempts + 1;
     let pause = schedule.pause(made, trouble.retry_after, chance);
     if made >= schedule.attempts || delivery.give_up_at <= now {
         let mut reason = reason(trouble);
         reason.text = format!("given up after {made} attempts: {}", reason.text);
-        return Verdict::Failed(reason);
+        return Some(Verdict::Failed(reason));
     }
     let destination_fault = trouble.fault == Fault::Destination;
-    Verdict::Deferred {
+    Some(Verdict::Deferred {
         due_at: now.plus(pause).min(delivery.give_up_at),
         reason: reason(trouble),
         marks: Marks {
@@ -111,7 +112,7 @@ pub(super) fn of(
             renew: attempted.renew,
             notified: delivery.notified,
         },
-    }
+    })
 }
 
 fn since_first(delivery: &Delivery, now: Timestamp) -> Duration {

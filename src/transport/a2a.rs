@@ -89,7 +89,7 @@ impl A2aTransport {
             let mut attempts = Vec::with_capacity(parcel.copies.len());
             for copy in &parcel.copies {
                 let made = match behind.what(parcel, copy) {
-                    Some(trouble) => attempted(Outcome::Deferred(trouble), None),
+                    Some(outcome) => attempted(outcome, None),
                     None => self.deliver(agent, parcel, copy).await,
                 };
                 behind.note(parcel, copy, &made.outcome);

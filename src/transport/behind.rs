@@ -1,4 +1,4 @@
-//! Order within one attempt that carries several messages.
+//! Order within one dispatch that carries several messages.
 
 use super::{Copy, Fault, Outcome, Parcel, Trouble};
 use crate::protocol::Address;
@@ -8,14 +8,18 @@ use crate::protocol::Address;
 pub(super) struct Behind(Vec<(Option<(String, Address)>, Trouble)>);
 
 impl Behind {
-    pub(super) fn what(&self, parcel: &Parcel, copy: &Copy) -> Option<Trouble> {
+    /// What this copy comes to without being tried, where something stands before it.
+    pub(super) fn what(&self, parcel: &Parcel, copy: &Copy) -> Option<Outcome> {
         let concerns = |pair: &Option<(String, Address)>| {
             pair.as_ref().is_none_or(|(sender, recipient)| {
                 *sender == parcel.stored.sender && *recipient == copy.recipient
             })
         };
-        let waits = self.0.iter().find(|(pair, _)| concerns(pair));
-        waits.map(|(_, trouble)| trouble.clone())
+        let (pair, trouble) = self.0.iter().find(|(pair, _)| concerns(pair))?;
+        Some(match pair {
+            Some(_) => Outcome::Waits,
+            None => Outcome::Deferred(trouble.clone()),
+        })
     }
 
     pub(super) fn note(&mut self, parcel: &Parcel, copy: &Copy, outcome: &Outcome) {

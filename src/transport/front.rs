@@ -39,7 +39,7 @@ impl Fronts {
             let mut attempts = Vec::with_capacity(parcel.copies.len());
             for copy in &parcel.copies {
                 let outcome = match behind.what(parcel, copy) {
-                    Some(trouble) => Outcome::Deferred(trouble),
+                    Some(outcome) => outcome,
                     None => self.bring_back(front, parcel).await.unwrap_or_else(own),
                 };
                 behind.note(parcel, copy, &outcome);

@@ -178,7 +178,7 @@ impl MailTransport {
             let mut attempts = Vec::with_capacity(parcel.copies.len());
             for copy in &parcel.copies {
                 let attempted = match behind.what(parcel, copy) {
-                    Some(trouble) => unsent(Outcome::Deferred(trouble)),
+                    Some(outcome) => unsent(outcome),
                     None => self.deliver_one(domain, (parcel, copy), &mut round).await,
                 };
                 behind.note(parcel, copy, &attempted.outcome);

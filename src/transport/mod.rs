@@ -148,6 +148,8 @@ pub enum Outcome {
     },
     /// Not now.
     Deferred(Trouble),
+    /// It was not tried: an earlier message between the same two has to go first. That is no attempt.
+    Waits,
     /// Not ever.
     Failed(Trouble),
 }

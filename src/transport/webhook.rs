@@ -164,7 +164,7 @@ impl Transport for WebhookTransport {
                 let mut attempts = Vec::with_capacity(parcel.copies.len());
                 for copy in &parcel.copies {
                     let attempted = match behind.what(parcel, copy) {
-                        Some(trouble) => without_answer(Outcome::Deferred(trouble)),
+                        Some(outcome) => without_answer(outcome),
                         None => self.deliver(to, parcel, copy).await.0,
                     };
                     behind.note(parcel, copy, &attempted.outcome);

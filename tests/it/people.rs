@@ -283,6 +283,29 @@ async fn greylisting_and_a_server_that_is_down_delay_mail_and_lose_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_behind_an_earlier_mail_is_not_counted_as_tried() {
+    let dora = "dora@people.test";
+    let town = Town::build("127.0.31.13", &["dora"], &[]).await;
+    town.postfix
+        .answer("dora@people.test 450 4.2.0 Greylisted, come again\n");
+    let first = town.a.send(&town.alice, &[dora], json!(1)).await;
+    let second = town.a.send(&town.alice, &[dora], json!(2)).await;
+    eventually_so("three attempts", Duration::from_secs(60), async || {
+        let tried = town.recipient(&first, dora, "retrying").await;
+        (tried["attempts"].as_u64() >= Some(3)).then_some(())
+    })
+    .await;
+    let waits = town.recipient(&second, dora, "queued").await;
+    assert_eq!(waits["attempts"], 0, "{waits}");
+    town.postfix.answer("");
+    for id in [&first, &second] {
+        town.recipient(id, dora, "delivered").await;
+    }
+    let went = town.recipient(&second, dora, "delivered").await;
+    assert_eq!(went["attempts"], 1, "{went}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whom_a_gateway_does_not_know_may_have_mail() {
     let town = Town::build("127.0.31.3", &["dora"], &[]).await;
     let issued = town.world.certificate("people.test");

@@ -35,6 +35,7 @@ impl Window {
                     until,
                     destination_fault,
                 } => (*seq, *until, *destination_fault),
+                After::Waits => (*seq, now, false),
                 After::Overtaken(late) => (*late, now, false),
             };
             let first = flight.blocked.entry(*key).or_insert(stop);

@@ -89,6 +89,8 @@ pub(in crate::queue) enum After {
         until: Timestamp,
         destination_fault: bool,
     },
+    /// It was not tried: an earlier one of its lane went before it. The lane is read again from it.
+    Waits,
     /// It was not tried: a delivery of its lane with this lower number became visible late. The
     /// lane is read again from there.
     Overtaken(i64),

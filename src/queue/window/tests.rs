@@ -765,6 +765,9 @@ proptest! {
                     if let Some(late) = late {
                         stopped.push(lane);
                         results.push((*seq, After::Overtaken(late.row.seq)));
+                    } else if !down && (stopped.contains(&lane) || dice.roll(20) == 0) && dice.roll(2) == 0 {
+                        stopped.push(lane);
+                        results.push((*seq, After::Waits));
                     } else if down || stopped.contains(&lane) || dice.roll(5) == 0 {
                         stopped.push(lane);
                         results.push((*seq, After::Blocked { until: at(now + 100), destination_fault: down }));

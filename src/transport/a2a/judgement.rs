@@ -136,7 +136,7 @@ mod tests {
             let (failed, trouble) = match judge(&problem, attempts) {
                 Outcome::Failed(trouble) => (true, trouble),
                 Outcome::Deferred(trouble) => (false, trouble),
-                Outcome::Delivered { .. } => panic!("{problem}"),
+                other => panic!("{problem}: {other:?}"),
             };
             assert_eq!(
                 (failed, trouble.fault),

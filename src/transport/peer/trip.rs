@@ -2,7 +2,8 @@
 //!
 //! - Requests go in the order of the parcels. What must be asked again comes before what follows.
 //! - After a trouble that concerns the destination nothing more is sent.
-//! - A copy that was deferred holds back the later ones of the same sender and recipient.
+//! - A copy that was deferred holds back the later ones of the same sender and recipient. That they wait
+//!   is no attempt, unless they were sent on this trip already.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -24,6 +25,8 @@ pub(super) struct Unit {
     place: (usize, Vec<usize>),
     /// How often this was repeated.
     repeats: u32,
+    /// Whether it was sent on this trip.
+    sent: bool,
 }
 
 /// What is still to be sent, and what came of the rest.
@@ -60,11 +63,13 @@ impl Unit {
             },
             place: (self.place.0, slots.collect()),
             repeats: self.repeats,
+            sent: self.sent,
         }
     }
 
-    /// The same to be asked again under a fresh identity.
+    /// What was sent, to be asked again under a fresh identity.
     fn renewed(mut self) -> Self {
+        self.sent = true;
         for copy in &mut self.parcel.copies {
             copy.renew = true;
         }
@@ -94,6 +99,7 @@ impl Trip {
             place: (index, (0..parcel.copies.len()).collect()),
             parcel,
             repeats: 0,
+            sent: false,
         };
         Self {
             pending: parcels.into_iter().enumerate().map(unit).collect(),
@@ -140,20 +146,18 @@ impl Trip {
         all
     }
 
-    /// The copies of a unit that need not wait for an earlier message; the others are deferred.
+    /// The copies of a unit that need not wait for an earlier message.
     fn without_waiting(&mut self, unit: Unit) -> Option<Unit> {
         let mut free = Vec::new();
         for (at, copy) in unit.parcel.copies.iter().enumerate() {
             match self.waiting.get(&unit.pair(copy)) {
                 None => free.push(at),
                 Some(trouble) => {
-                    let words = format!("an earlier message must go first: {}", trouble.text);
-                    let trouble = Trouble {
-                        retry_after: trouble.retry_after,
-                        ..text::trouble(trouble.code, trouble.fault, &words)
-                    };
                     let slot = unit.place.1[at];
-                    self.results[unit.place.0][slot] = deferred(copy.renew, None, trouble);
+                    self.results[unit.place.0][slot] = match unit.sent {
+                        true => behind(trouble, copy.renew),
+                        false => super::unsent(Outcome::Waits),
+                    };
                 }
             }
         }
@@ -244,6 +248,16 @@ const fn deferred(renew: bool, remote: Option<String>, trouble: Trouble) -> Atte
         remote,
         renew,
     }
+}
+
+/// What was sent without success, and may not be sent again before an earlier message.
+fn behind(earlier: &Trouble, renew: bool) -> Attempted {
+    let words = format!("an earlier message must go first: {}", earlier.text);
+    let trouble = Trouble {
+        retry_after: earlier.retry_after,
+        ..text::trouble(earlier.code, earlier.fault, &words)
+    };
+    deferred(renew, None, trouble)
 }
 
 fn only_duplicates() -> Trouble {

@@ -153,7 +153,7 @@ mod tests {
             let (found, trouble) = match attempted.outcome {
                 Outcome::Deferred(trouble) => (false, trouble),
                 Outcome::Failed(trouble) => (true, trouble),
-                Outcome::Delivered { .. } => panic!("{status} is delivered"),
+                other => panic!("{status}: {other:?}"),
             };
             let expected = (final_, code, fault);
             let what = (found, trouble.code, trouble.fault);

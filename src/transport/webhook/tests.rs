@@ -385,7 +385,12 @@ async fn nothing_overtakes_what_was_deferred() {
         ];
         let carried = transport.carry(&Destination::Agent(number), parcels).await;
         assert_eq!(carried.len(), 3);
-        assert_eq!(carried[0][0].outcome, carried[1][0].outcome);
+        // Behind a trouble of the whole webhook, or of the same two.
+        let behind = match status {
+            503 => carried[0][0].outcome.clone(),
+            _ => Outcome::Waits,
+        };
+        assert_eq!(carried[1][0].outcome, behind);
         let got = bench.hook.got();
         let ids: Vec<&str> = got
             .iter()

@@ -29,7 +29,7 @@ fn to(recipients: &[&str]) -> Parcel {
 fn trouble(attempted: &Attempted) -> &Trouble {
     match &attempted.outcome {
         Outcome::Deferred(trouble) | Outcome::Failed(trouble) => trouble,
-        Outcome::Delivered { .. } => panic!("{attempted:?}"),
+        Outcome::Delivered { .. } | Outcome::Waits => panic!("{attempted:?}"),
     }
 }
 

@@ -57,6 +57,7 @@ fn results(trip: Trip) -> Vec<String> {
         let letter = match &attempted.outcome {
             Outcome::Delivered { .. } => "ok",
             Outcome::Deferred(_) => "later",
+            Outcome::Waits => "waits",
             Outcome::Failed(_) => "no",
         };
         let renew = if attempted.renew { "+renew" } else { "" };
@@ -101,13 +102,25 @@ fn a_deferred_copy_holds_back_later_ones_of_its_sender_and_recipient() {
         settle(&mut trip, unit, DONE);
     }
     assert!(trip.next_run(ALL).is_empty());
-    let held = &trip.results[2][0];
+    assert_eq!(results(trip), ["later ok", "ok", "waits ok", "ok", "waits"]);
+}
+
+#[test]
+fn what_was_sent_and_has_to_be_asked_again_does_not_overtake_either() {
+    let mut trip = trip(&["a>x", "a>x,y"]);
+    let (_, run) = next(&mut trip, ALL);
+    settle(&mut trip, &run[0], Verdict::Deferred(trouble(Message)));
+    trip.settle(&run[1], Judgement::Split, None);
+    let (again, run) = next(&mut trip, ALL);
+    assert_eq!(again, ["2:y"]);
+    settle(&mut trip, &run[0], DONE);
+    let held = &trip.results[1][0];
     let Outcome::Deferred(why) = &held.outcome else {
         panic!("{held:?}")
     };
     assert_eq!(why.text, "an earlier message must go first: some trouble");
     assert_eq!((why.fault, held.remote.as_deref()), (Message, None));
-    assert_eq!(results(trip), ["later ok", "ok", "later ok", "ok", "later"]);
+    assert_eq!(results(trip), ["later", "later+renew ok"]);
 }
 
 #[test]
@@ -154,7 +167,7 @@ fn an_answer_for_another_request_is_repeated_twice_before_what_follows() {
         settle(&mut trip, &run[0], Verdict::Repeat);
     }
     assert!(trip.next_run(ALL).is_empty());
-    assert_eq!(results(trip), ["later+renew ok", "later"]);
+    assert_eq!(results(trip), ["later+renew ok", "waits"]);
 }
 
 #[test]
@@ -188,7 +201,7 @@ fn a_copy_that_had_to_be_renewed_still_has_to_when_it_was_not_sent() {
     second.copies[0].renew = true;
     let mut trip = Trip::new(vec![first, second]);
     let (_, run) = next(&mut trip, Load::SINGLE);
-    settle(&mut trip, &run[0], Verdict::Renewed(trouble(Message)));
+    settle(&mut trip, &run[0], Verdict::Deferred(trouble(Destination)));
     assert!(trip.next_run(ALL).is_empty());
-    assert_eq!(results(trip), ["later+renew", "later+renew"]);
+    assert_eq!(results(trip), ["later", "later+renew"]);
 }
