@@ -571,6 +571,30 @@ fn a_late_row_of_a_blocked_lane_stands_behind() {
 }
 
 #[test]
+fn what_was_not_tried_is_read_again_when_what_went_before_it_is_on_disk() {
+    let mut window = window(100);
+    window.feed(vec![row(1, 7, "d"), row(2, 7, "d"), row(3, 7, "d")], at(0));
+    let two = Load {
+        messages: 2,
+        bytes: 1_000,
+    };
+    let it = dispatch(&mut window, two).unwrap();
+    assert_eq!(it.groups, [[1], [2]]);
+    // The first left its lane.
+    let results = [(1, After::Done), (2, After::Waits)];
+    window.answered(it.id, &results, (Report::Well, 0.5), at(0));
+    assert_eq!(dispatch(&mut window, two), None, "it is not on disk yet");
+    window.landed(it.id, Ok(()), at(0));
+    let Next::Lane(name, key, range) = window.next(at(0), |_| two) else {
+        panic!()
+    };
+    assert_eq!((range.from, range.to), (2, 3));
+    let rows = vec![row(2, 7, "d"), row(3, 7, "d")];
+    window.lane_read((&name, key), range, rows, at(0));
+    assert_eq!(dispatch(&mut window, two).unwrap().groups, [[2], [3]]);
+}
+
+#[test]
 fn a_lane_that_was_overtaken_is_read_again_from_the_late_one() {
     let mut window = sharing(100);
     window.feed(vec![row(5, 7, "d"), row(6, 7, "d")], at(0));
